@@ -1,0 +1,3 @@
+"""PostgreSQL databases on demand: a control plane."""
+
+__version__ = "0.1.0"

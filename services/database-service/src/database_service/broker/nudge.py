@@ -1,0 +1,29 @@
+"""Nudges: 'look at this now'. They may be lost or doubled; the sweep is the guarantee behind them."""
+
+from typing import Protocol
+from uuid import UUID
+
+
+class Nudge(Protocol):
+    """Sends nothing but ids and never waits: a broker that is away costs the caller nothing."""
+
+    def server(self, server_id: UUID) -> None: ...
+
+    def database(self, database_id: UUID) -> None: ...
+
+    def capacity(self) -> None:
+        """Somebody waits for room, or spares were used up."""
+        ...
+
+
+class Silent:
+    """No broker: for the CLI's own work and for tests that drive the sweep themselves."""
+
+    def server(self, server_id: UUID) -> None:
+        pass
+
+    def database(self, database_id: UUID) -> None:
+        pass
+
+    def capacity(self) -> None:
+        pass

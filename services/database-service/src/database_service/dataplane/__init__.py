@@ -1,0 +1,1 @@
+"""SQL on tenant servers, as their administrator. Never touches our own database."""

@@ -1,0 +1,64 @@
+"""Tenants: everything we do to tenant servers, as their administrator. Every method is an idempotent `ensure`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from database_service.domain.plans import Limits
+from database_service.domain.servers import Probe
+from database_service.domain.tenancy import Admin, Inventory, LoginSpec, Overrun, TenantSpec
+
+
+class Tenants(Protocol):
+    """The port reconcilers and actions use; `dataplane.sessions.TenantServers` is its one implementation.
+
+    Errors of every method: TenantServerUnavailable (cannot reach, lost, timed out), and what each says.
+    """
+
+    async def probe(self, admin: Admin, timeout: timedelta) -> Probe:
+        """A fresh login that runs SQL and a tiny write and reads facts in one round trip. Never raises: not ok says why."""
+        ...
+
+    async def harden(self, admin: Admin, templates: Sequence[str]) -> None:
+        """Take everything from PUBLIC in postgres and template1, and make our templates to build from."""
+        ...
+
+    async def build(self, admin: Admin, tenant: TenantSpec) -> None:
+        """Roles, database, grants, limits and logins as `tenant` says, open for login.
+
+        A database that was built before is renamed where its name differs and its door opened again; where it is missing:
+        TenantDatabaseMissing. One of that name that is not owned by `tenant.owner_role`: NameTaken.
+        """
+        ...
+
+    async def apply_limits(self, admin: Admin, tenant: TenantSpec) -> None:
+        """Set the plan's limits on the database and on every login in `tenant.logins`."""
+        ...
+
+    async def make_login(self, admin: Admin, tenant: TenantSpec, login: LoginSpec) -> None:
+        """A further login of this database, able to act as its owner, with this password."""
+        ...
+
+    async def drop_login(self, admin: Admin, tenant: TenantSpec, role: str) -> None:
+        """End its sessions, give what it owns to the owner role, drop it. Not there is success."""
+        ...
+
+    async def close(self, admin: Admin, tenant: TenantSpec) -> None:
+        """No login may log in and no session of the database is left; data stays. Not there is success."""
+        ...
+
+    async def drop(self, admin: Admin, tenant: TenantSpec) -> None:
+        """Delete the database (under either name) and its roles. Not there is success. NameTaken if it is not ours."""
+        ...
+
+    async def enforce(self, admin: Admin, limits: Mapping[str, Limits]) -> Sequence[Overrun]:
+        """End sessions of these login roles that broke their plan's times, whatever they SET in their session."""
+        ...
+
+    async def inventory(self, admin: Admin) -> Inventory:
+        """Look at a server before it is adopted; changes nothing."""
+        ...
+
+    async def sizes(self, admin: Admin, names: Sequence[str]) -> Mapping[str, int]:
+        """Bytes of each of these databases; those that are not there are left out."""
+        ...

@@ -1,0 +1,54 @@
+"""How much room there should be: what to order, what to keep ready, and in which order seats are taken."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from database_service.domain.policy import Placement, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The shared fleet, counted. `open` servers are active, not cordoned, not unhealthy and not manual."""
+
+    waiting: int
+    spares: int
+    free: int
+    coming: int
+    """Slots of servers that are ordered and not active yet."""
+    open_servers: int
+    coming_servers: int
+    servers: int
+    """All that are not being removed: the measure for `pools_most`."""
+    claims_per_minute: float
+
+
+def spare_target(room: Room, policy: Policy) -> int:
+    """How many spares the fleet should keep: the demand of one horizon, at least a few on each open server."""
+    demand = ceil(room.claims_per_minute * policy.spare_horizon.total_seconds() / 60)
+    return max(demand, policy.spares_least * room.open_servers)
+
+
+def spares_to_build(room: Room, policy: Policy) -> int:
+    """Refilled by watermark: nothing until half the target is used up, then up to the target, never more than there is room."""
+    target = spare_target(room, policy)
+    if room.spares * 2 > target:
+        return 0
+    return max(0, min(target - room.spares, room.free - room.waiting))
+
+
+def servers_to_order(room: Room, policy: Policy) -> int:
+    """`waiting + spare target > free + coming` orders the servers that are missing, once, up to `pools_most`."""
+    missing_pools = policy.pools_least - room.servers
+    need = room.waiting + spare_target(room, policy) - room.spares - room.free - room.coming
+    wanted = max(ceil(need / policy.pool_slots), missing_pools, 0) if policy.auto_order else max(missing_pools, 0)
+    return min(wanted, max(0, policy.pools_most - room.servers))
+
+
+def slot_rank(placement: Placement, priority: int, seq: int, ordinal: int) -> int:
+    """The place of a slot in the order seats are taken: lower first. Priority (-1000..1000, higher first) comes before all.
+
+    spread takes the first slot of every server, then the second; binpack fills server by server. 63 bits: 15 of priority,
+    24 for each of the two.
+    """
+    first, second = (ordinal, seq) if placement is Placement.SPREAD else (seq, ordinal)
+    return (1000 - priority) << 48 | (first & 0xFFFFFF) << 24 | (second & 0xFFFFFF)

@@ -1,0 +1,196 @@
+"""Tenant databases: what was asked, what they are, and what to do next."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+
+from database_service.domain.ids import CustomerId, DatabaseId, InstanceId, LoginId, ServerId
+from database_service.domain.plans import ServerType, Tier
+
+
+class Status(StrEnum):
+    WAITING = "waiting"
+    CREATING = "creating"
+    SPARE = "spare"
+    READY = "ready"
+    RELEASING = "releasing"
+    RELEASED = "released"
+    PURGED = "purged"
+
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.WAITING: frozenset({Status.CREATING, Status.PURGED}),
+    Status.CREATING: frozenset({Status.SPARE, Status.READY, Status.RELEASING}),
+    Status.SPARE: frozenset({Status.READY, Status.CREATING, Status.RELEASING}),
+    Status.READY: frozenset({Status.RELEASING}),
+    Status.RELEASING: frozenset({Status.RELEASED}),
+    Status.RELEASED: frozenset({Status.CREATING, Status.PURGED}),
+    Status.PURGED: frozenset(),
+}
+"""spare → creating is a claim that still needs a rename; released → creating is an undelete that reopens the door."""
+
+DEFAULT_TEMPLATE = "default"
+TEMPLATES = frozenset({DEFAULT_TEMPLATE})
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An allocation as it was asked for. The same ask again gets the same answer; another one is refused."""
+
+    instance_id: InstanceId
+    customer_id: CustomerId
+    plan_tier: Tier
+    server_type: ServerType
+    require_dedicated: bool = False
+    database_name: str | None = None
+    template: str = DEFAULT_TEMPLATE
+
+    def differences(self, other: "Ask") -> tuple[str, ...]:
+        """Names of the fields in which the two differ."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One tenant database as our row tells it."""
+
+    id: DatabaseId
+    status: Status
+    status_since: datetime
+    ask: Ask | None
+    """None for a spare: nobody asked yet."""
+    plan_tier: Tier
+    limits_tier: Tier | None
+    """The plan whose limits are set on the server; None before the first build."""
+    template: str
+    server_id: ServerId | None
+    name: str
+    """The name the caller sees; stored before it is used."""
+    physical_name: str | None
+    """The name it has on the server now; None until it was built."""
+    owner_role: str
+    protected: bool
+    purge_after: datetime | None
+    due_at: datetime | None
+    version: int
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    ready_at: datetime | None
+    released_at: datetime | None
+
+    @property
+    def instance_id(self) -> InstanceId | None:
+        return self.ask.instance_id if self.ask else None
+
+    @property
+    def built(self) -> bool:
+        return self.physical_name is not None
+
+
+class LoginState(StrEnum):
+    PENDING = "pending"
+    ACTIVE = "active"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A role that can log in to one database. Its password is sealed; `expires_at` is when it stops working."""
+
+    id: LoginId
+    database_id: DatabaseId
+    role: str
+    password_sealed: bytes
+    state: LoginState
+    created_at: datetime
+    expires_at: datetime | None
+
+
+# -- moves ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Find it a spare or a slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Make everything it needs on its server; then it is `status`."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyLimits:
+    """Set the limits of its plan on the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeLogin:
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
+class DropLogin:
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Shut the door (no login, no session), keep the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Delete data and roles, and give the slot back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do before `until`; None means until something changes."""
+
+    until: datetime | None = None
+
+
+Move = Seat | Build | ApplyLimits | MakeLogin | DropLogin | Close | Drop | Rest
+
+
+def decide(database: Database, logins: Sequence[Login], now: datetime) -> Move:
+    """The one next move for this database. Pure and total."""
+    match database.status:
+        case Status.WAITING:
+            return Seat()
+        case Status.CREATING:
+            return Build(Status.READY if database.ask else Status.SPARE)
+        case Status.READY:
+            return _tend(database, logins, now)
+        case Status.RELEASING:
+            return Close()
+        case Status.RELEASED:
+            return _outlive_grace(database, now)
+        case Status.SPARE | Status.PURGED:
+            return Rest()
+
+
+def _tend(database: Database, logins: Sequence[Login], now: datetime) -> Move:
+    if database.limits_tier is not database.plan_tier:
+        return ApplyLimits()
+    for login in logins:
+        if login.state is LoginState.PENDING:
+            return MakeLogin(login)
+    ending = sorted((e, login.role, login) for login in logins if (e := login.expires_at) and login.state is LoginState.ACTIVE)
+    if not ending:
+        return Rest()
+    soonest, _, login = ending[0]
+    return DropLogin(login) if soonest <= now else Rest(until=soonest)
+
+
+def _outlive_grace(database: Database, now: datetime) -> Move:
+    if database.protected:
+        return Rest()
+    if database.purge_after is not None and now < database.purge_after:
+        return Rest(until=database.purge_after)
+    return Drop()

@@ -1,0 +1,204 @@
+"""Everything that can go wrong on purpose, each with a stable `code`. Doors decide how to say it (HTTP, exit code)."""
+
+from datetime import datetime
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """The base of all errors a caller may see. The message is one sentence that names what is wrong."""
+
+    code: ClassVar[str] = "service_error"
+
+
+# -- the request cannot be met as it stands ---------------------------------------------------------------------------
+
+
+class UnknownPlan(ServiceError):
+    code = "unknown_plan"
+
+    def __init__(self, tier: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"There is no plan {tier!r}; the plans are {', '.join(known)}.")
+
+
+class UnknownTemplate(ServiceError):
+    code = "unknown_template"
+
+    def __init__(self, template: str) -> None:
+        super().__init__(f"There is no template {template!r}; the only template is 'default'.")
+
+
+class PlanHasNoDedicated(ServiceError):
+    code = "plan_has_no_dedicated"
+
+    def __init__(self, tier: str) -> None:
+        super().__init__(f"The plan {tier!r} does not include a dedicated server.")
+
+
+class InvalidField(ServiceError):
+    code = "invalid_field"
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        super().__init__(f"{field}: {problem}")
+
+
+# -- it is not there, or no longer ------------------------------------------------------------------------------------
+
+
+class DatabaseNotFound(ServiceError):
+    code = "database_not_found"
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(f"Instance {instance!r} has no database.")
+
+
+class ServerNotFound(ServiceError):
+    code = "server_not_found"
+
+    def __init__(self, server: object) -> None:
+        super().__init__(f"There is no server {server}.")
+
+
+class TokenNotFound(ServiceError):
+    code = "token_not_found"
+
+    def __init__(self, token: object) -> None:
+        super().__init__(f"There is no token {token}.")
+
+
+class DatabaseGone(ServiceError):
+    code = "database_gone"
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(f"The database of instance {instance!r} was released and its data is deleted.")
+
+
+# -- it is there, but not in a state that allows this -----------------------------------------------------------------
+
+
+class AskDiffers(ServiceError):
+    code = "allocation_differs"
+
+    def __init__(self, instance: str, fields: tuple[str, ...]) -> None:
+        super().__init__(f"Instance {instance!r} already has a database that was asked for with another {', '.join(fields)}.")
+
+
+class DatabaseReleased(ServiceError):
+    code = "database_released"
+
+    def __init__(self, instance: str, until: datetime | None) -> None:
+        when = f" until {until.isoformat(timespec='seconds')}" if until else ""
+        super().__init__(f"The database of instance {instance!r} is released; it can be undeleted{when}.")
+
+
+class DatabaseNotReady(ServiceError):
+    code = "database_not_ready"
+
+    def __init__(self, instance: str, status: str) -> None:
+        super().__init__(f"The database of instance {instance!r} is not ready yet: it is {status}.")
+
+
+class DatabaseNotReleased(ServiceError):
+    code = "database_not_released"
+
+    def __init__(self, instance: str, status: str) -> None:
+        super().__init__(f"The database of instance {instance!r} is {status}; only a released one can be undeleted.")
+
+
+class DatabaseProtected(ServiceError):
+    code = "database_protected"
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(f"The database of instance {instance!r} is protected against deletion; lift the protection first.")
+
+
+class TooManyLogins(ServiceError):
+    code = "too_many_logins"
+
+    def __init__(self, instance: str, most: int) -> None:
+        super().__init__(f"The database of instance {instance!r} already has {most} live logins; wait until one expires.")
+
+
+class ServerNotEmpty(ServiceError):
+    code = "server_not_empty"
+
+    def __init__(self, server: str, databases: int) -> None:
+        super().__init__(f"The server {server} still holds {databases} database(s); release or move them first.")
+
+
+class ServerNotActive(ServiceError):
+    code = "server_not_active"
+
+    def __init__(self, server: str, status: str) -> None:
+        super().__init__(f"The server {server} is {status}; this needs an active one.")
+
+
+class AdoptionRefused(ServiceError):
+    """The server to adopt cannot be reached, is too old, or is not ours to administer."""
+
+    code = "adoption_refused"
+
+
+class AdoptionChanged(ServiceError):
+    code = "adoption_changed"
+
+    def __init__(self) -> None:
+        super().__init__("The server no longer looks as it did when the confirmation was given; look again and confirm that.")
+
+
+# -- who asks ---------------------------------------------------------------------------------------------------------
+
+
+class Unauthenticated(ServiceError):
+    code = "unauthenticated"
+
+    def __init__(self) -> None:
+        super().__init__("This needs a valid API token: Authorization: Bearer dbs_….")
+
+
+class Forbidden(ServiceError):
+    code = "forbidden"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This token lacks the scope {scope!r}.")
+
+
+# -- something we depend on -------------------------------------------------------------------------------------------
+
+
+class Unavailable(ServiceError):
+    """A dependency does not answer; nothing was half-written and the same call may be made again."""
+
+    code = "unavailable"
+    retry_after_s: ClassVar[int] = 2
+
+
+class ControlDatabaseUnavailable(Unavailable):
+    code = "control_database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The control plane's own database does not answer.")
+
+
+class TenantServerUnavailable(Unavailable):
+    """A tenant server refused, timed out or dropped an administrator's connection."""
+
+    code = "tenant_server_unavailable"
+
+
+class TenantDatabaseMissing(ServiceError):
+    """A database that was handed out is not on its server. It is never replaced by an empty one."""
+
+    code = "tenant_database_missing"
+
+
+class NameTaken(ServiceError):
+    """Something of that name is on the tenant server and is not ours: never accepted as 'already there'."""
+
+    code = "name_taken"
+
+
+class ProvisioningFailed(ServiceError):
+    """The provisioner could not make or start a server; the message says why in words an operator can act on."""
+
+    code = "provisioning_failed"

@@ -1,0 +1,60 @@
+"""What the data plane is told and what it tells: values that travel between reconcilers and tenant servers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from database_service.domain.ids import ServerId
+from database_service.domain.plans import Limits
+from database_service.domain.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """How to log in to a tenant server as its administrator."""
+
+    server_id: ServerId
+    host: str
+    port: int
+    user: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSpec:
+    role: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSpec:
+    """A tenant database as it should be on its server. `physical_name` is what it is called there now, None if never built."""
+
+    name: str
+    physical_name: str | None
+    owner_role: str
+    template: str
+    limits: Limits
+    logins: Sequence[LoginSpec] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """A session that broke its plan's time limit, and was ended for it."""
+
+    role: str
+    database: str
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """An existing server as it was found before adoption. `changes` are the sentences of what adoption would change."""
+
+    postgres_version: str
+    max_connections: int
+    superuser: bool
+    databases: Mapping[str, int] = field(default_factory=dict)
+    """Names and sizes in bytes."""
+    roles: Sequence[str] = ()
+    changes: Sequence[str] = ()

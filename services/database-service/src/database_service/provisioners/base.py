@@ -1,0 +1,31 @@
+"""What every provisioner promises. One contract test suite runs over all of them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from database_service.domain.ids import ServerId
+from database_service.domain.servers import Found, Seen, ServerSpec
+
+
+class Provisioner(Protocol):
+    """Makes, finds and removes servers. Every method may be repeated, and may be cut off at any instruction and repeated."""
+
+    async def ensure(self, spec: ServerSpec) -> None:
+        """Have the server exist and run, without waiting until it answers. Already there is success.
+
+        Raises ProvisioningFailed with a sentence an operator can act on; never makes a second server for one id, and never
+        an empty one where data should be.
+        """
+        ...
+
+    async def observe(self, server_id: ServerId) -> Seen:
+        """What is there now, looked up by id or label, never remembered. What cannot be looked at is UNKNOWN, not ABSENT."""
+        ...
+
+    async def remove(self, server_id: ServerId, *, keep_data: bool) -> None:
+        """Stop it; with `keep_data` its data stays (STOPPED), without nothing of it stays (ABSENT). Not there is success."""
+        ...
+
+    async def list_ours(self) -> Sequence[Found]:
+        """Everything that carries our label, whether a row knows it or not."""
+        ...

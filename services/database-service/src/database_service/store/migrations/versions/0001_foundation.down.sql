@@ -1,0 +1,2 @@
+DROP TABLE slots, logins, events, tokens, databases, servers;
+DROP FUNCTION notify_database_changed, notify_token_changed;

@@ -1,0 +1,92 @@
+"""Db: our own database. Short transactions in, values out, driver errors translated once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from database_service.domain.errors import ControlDatabaseUnavailable
+
+Conn = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+"""What says 'not now' about our own database; everything else is a defect and stays loud."""
+
+
+class Db:
+    """A pool of connections to our own database. Every method raises ControlDatabaseUnavailable when it is away."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", acquire_timeout_s: float = 5) -> None:
+        self._pool = pool
+        self._acquire_timeout_s = acquire_timeout_s
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Conn]:
+        """For one statement that is its own transaction."""
+        try:
+            async with self._pool.acquire(timeout=self._acquire_timeout_s) as conn:
+                yield conn
+        except AWAY as e:
+            raise ControlDatabaseUnavailable from e
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Conn]:
+        """Read and write; committed at the end, rolled back by any exception."""
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Conn]:
+        """READ ONLY and consistent: several SELECTs see one moment."""
+        async with self.connection() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            yield conn
+
+
+async def open_pool(dsn: str, *, least: int, most: int, application: str) -> "asyncpg.Pool[asyncpg.Record]":
+    """A pool for `Db`. It opens also while the database is away: connections are made when first needed."""
+    pool: asyncpg.Pool[asyncpg.Record] = asyncpg.create_pool(
+        dsn,
+        min_size=least,
+        max_size=most,
+        timeout=5,
+        command_timeout=15,
+        max_inactive_connection_lifetime=300,
+        init=_prepare,
+        server_settings={
+            "application_name": application,
+            "statement_timeout": "15s",
+            "idle_in_transaction_session_timeout": "15s",
+            "lock_timeout": "5s",
+            "timezone": "UTC",
+            "jit": "off",
+        },
+    )
+    try:
+        await pool
+    except AWAY as e:
+        await pool.close()
+        raise ControlDatabaseUnavailable from e
+    return pool
+
+
+async def _prepare(conn: "asyncpg.Connection[Any]") -> None:
+    import json  # noqa: PLC0415  only where a codec is made
+
+    await conn.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
