@@ -1,0 +1,58 @@
+"""What the verbs answer: a database to use, or word of when to ask again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from database_service.domain.databases import Database, Login, Status
+from database_service.domain.ids import CustomerId, InstanceId, ServerId, TokenId
+from database_service.domain.plans import ServerType
+from database_service.domain.secret import Secret
+from database_service.domain.servers import Address
+from database_service.domain.tenancy import Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A database that works now, with its newest login."""
+
+    database: Database
+    server_id: ServerId
+    server_name: str
+    server_type: ServerType
+    address: Address
+    login: Login
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Accepted and stored; it will be done. `retry_after` is when to ask again."""
+
+    instance_id: InstanceId
+    status: Status
+    retry_after: timedelta
+    message: str
+    server_id: ServerId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What was found on a server somebody else runs, and the confirmation that agrees to just that."""
+
+    inventory: Inventory
+    confirmation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API token without its secret."""
+
+    id: TokenId
+    name: str
+    scopes: Sequence[str]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
