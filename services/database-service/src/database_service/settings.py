@@ -1,0 +1,330 @@
+"""Environment → one frozen Settings. The only reader of the environment; secrets may come from files (`NAME_FILE`)."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from database_service.domain.plans import Tier
+from database_service.domain.policy import Placement, Policy
+from database_service.domain.secret import Secret
+
+SECRET_NAMES = (
+    "database_url",
+    "postgres_database_service_password",
+    "celery_broker_url",
+    "secret_keys",
+    "admin_token",
+)
+"""Every setting that may carry a secret. Each has a `NAME_FILE` beside it, which names a file to read it from."""
+
+PLACEHOLDERS = ("change-me", "changeme", "secret", "password", "postgres", "admin", "example")
+"""What examples and defaults carry; refused outside development wherever it is found in a secret."""
+
+_LEAST_SECRET = 16
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used as it stands; the message is one sentence that names the variable."""
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+def parse_bytes(text: object) -> object:
+    """`256M`, `4G`, `1.5g` or plain bytes → bytes. What is no text is left as it is."""
+    if not isinstance(text, str):
+        return text
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise ValueError("is not an amount of memory such as 512M or 4G")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set. Times are seconds; memory takes K, M and G."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    environment: Environment = Field(
+        Environment.DEVELOPMENT,
+        description="`development` or `production`. Outside development, example secrets are refused.",
+    )
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="The control plane's own database as one URI, `postgresql://user:password@host:port/name`. "
+        "It wins over the `POSTGRES_…` parts.",
+    )
+    database_url_file: Path | None = Field(None, description="A file with `DATABASE_URL`.")
+    postgres_host: str = Field(
+        "127.0.0.1", description="Where the control plane's own database is: a host, or the folder of its Unix socket."
+    )
+    postgres_port: int = Field(5432, ge=1, le=65535, description="Its port.")
+    postgres_db: str = Field("database_service", description="Its name.")
+    postgres_database_service_user: str = Field("database_service", description="The role this service logs in with.")
+    postgres_database_service_password: SecretStr | None = Field(None, description="That role's password.")
+    postgres_database_service_password_file: Path | None = Field(
+        None, description="A file with `POSTGRES_DATABASE_SERVICE_PASSWORD`."
+    )
+    database_connections: int = Field(
+        20, ge=1, le=500, description="The most connections one process opens to the control plane's own database."
+    )
+
+    celery_broker_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="The broker for nudges: Redis or Valkey (`redis://`, `redis+socket://`), or RabbitMQ (`amqp://`).",
+    )
+    celery_broker_url_file: Path | None = Field(None, description="A file with `CELERY_BROKER_URL`.")
+    worker_threads: int = Field(4, ge=1, le=64, description="How many reconcile steps one worker process runs at once.")
+
+    secret_keys: SecretStr | None = Field(
+        None,
+        description="The key ring that seals secrets at rest: `id:key[,id:key…]`, 32 bytes each in URL-safe base64, "
+        "the newest first. `dbs new-key` makes one. To rotate, put a new key in front and keep the old ones.",
+    )
+    secret_keys_file: Path | None = Field(None, description="A file with `SECRET_KEYS`.")
+    admin_token: SecretStr | None = Field(
+        None,
+        description="The first API token, with every scope. Only its hash is stored, when the API starts.",
+    )
+    admin_token_file: Path | None = Field(None, description="A file with `ADMIN_TOKEN`.")
+
+    api_host: str = Field("127.0.0.1", description="The address the API listens on; `0.0.0.0` in a container.")
+    api_port: int = Field(8005, ge=1, le=65535, description="The port the API listens on.")
+    database_service_url: str = Field(
+        "http://127.0.0.1:8005",
+        description="Where consumers and the `dbs` commands find the API, without `/api/database`.",
+    )
+    database_service_token_file: Path | None = Field(
+        None, description="A file with the API token the `dbs` commands use. Without it: `admin.token` in `DATA_DIR`."
+    )
+
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        Path(".data"),
+        validate_default=True,
+        description="Where the embedded system and the `process` provisioner keep everything; relative to where you are.",
+    )
+    provisioner: Literal["process"] = Field(
+        "process", description="What makes new servers. `process`: PostgreSQL 18 as local processes, from a wheel."
+    )
+    postgres_bin_dir: Path | None = Field(
+        None,
+        description="PostgreSQL programs for the `process` provisioner; without it, those of the wheel.",
+    )
+
+    db_pool_max_instances: int = Field(50, ge=1, le=10000, description="Databases a new pool holds.")
+    db_pool_cpu_limit: float = Field(2, gt=0, description="CPUs of a new pool.")
+    db_pool_memory_limit: Bytes = Field(4 * 1024**3, ge=64 * 1024**2, description="Memory of a new pool, such as `4G`.")
+    pools_least: Count = Field(0, description="Pools that are kept at all times.")
+    pools_most: Count = Field(1000, description="Pools beyond this number are not ordered automatically.")
+    auto_order: bool = Field(
+        True, description="Order pools when waiting callers and spares need more room than there is."
+    )
+    placement: Placement = Field(
+        Placement.SPREAD,
+        description="Where new databases go: `spread` over all pools, or `binpack` one pool after the other.",
+    )
+
+    spares_least: Count = Field(
+        2, description="Ready-made databases every open pool keeps; measured demand only raises it."
+    )
+    spare_horizon_s: Seconds = Field(300, description="Spares cover the demand of this long.")
+    spare_plan: Tier = Field(Tier.FREE, description="The plan whose limits a spare is built with; a claim widens them.")
+    build_width: int = Field(4, ge=1, le=64, description="Databases built at once on one server; 2 to 6 is right.")
+
+    allocate_budget_s: Seconds = Field(
+        3, description="How long a request may wait on a tenant server before it answers 202."
+    )
+    longest_wait_s: Seconds = Field(30, description="The most that `Prefer: wait` and `?wait` are honoured for.")
+    retry_after_s: Seconds = Field(2, description="What a 202 or 503 asks the caller to wait.")
+    lease_s: Seconds = Field(60, description="How long one step owns a row.")
+    effect_timeout_s: Seconds = Field(45, description="The most one outside effect may take; less than the lease.")
+    backoff_first_s: Seconds = Field(1, description="The pause after a first failure; it doubles.")
+    backoff_most_s: Seconds = Field(300, description="The longest pause after failures.")
+    server_attempts: int = Field(
+        5, ge=1, description="Failed starts before a server is called `error`; it is still tried after that."
+    )
+    server_start_timeout_s: Seconds = Field(
+        180, description="How long a starting server may take to answer its first login."
+    )
+    error_recheck_s: Seconds = Field(60, description="How often a server in `error` is looked at again.")
+    reseat_attempts: int = Field(
+        3, ge=1, description="Failed builds on an ill server before a database is seated elsewhere."
+    )
+
+    health_interval_s: Seconds = Field(300, description="How often a well server is logged in to.")
+    health_failures: int = Field(3, ge=1, description="Failed logins in a row that make a running server unhealthy.")
+    sweep_interval_s: Seconds = Field(
+        2, description="How often everything that is due is looked at; the guarantee behind nudges."
+    )
+    sweep_width: int = Field(16, ge=1, le=256, description="Rows one sweep works on at once.")
+
+    rotation_overlap_s: Seconds = Field(
+        3600, description="How long the old login works beside the new one after a rotation."
+    )
+    most_logins: int = Field(5, ge=2, le=50, description="Live logins one database may have at once.")
+    failed_pool_grace_s: Seconds = Field(86400, description="How long a pool stays in `error` before it is cleaned up.")
+    dedicated_data_grace_s: Seconds = Field(
+        7 * 86400, description="How long a retired dedicated server's data is kept."
+    )
+
+    log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least severe line that is written."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`NAME_FILE` gives `NAME`. Both at once is refused: nobody could say which one counts."""
+        read = dict(given)
+        for name in SECRET_NAMES:
+            if path := read.get(f"{name}_file"):
+                if read.get(name):
+                    raise ValueError(f"set {name.upper()} or {name.upper()}_FILE, not both")
+                read[name] = _read_secret(name, Path(path))
+        return read
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "Settings":
+        if self.effect_timeout_s >= self.lease_s:
+            raise ValueError(
+                "EFFECT_TIMEOUT_S must be less than LEASE_S, or a second worker would meet the first at its work"
+            )
+        if self.pools_least > self.pools_most:
+            raise ValueError("POOLS_LEAST must not exceed POOLS_MOST")
+        return self
+
+    def refuse_unsafe(self) -> None:
+        """Raise SettingsError where a secret is missing, or, outside development, is one that anybody could guess."""
+        if self.secret_keys is None:
+            raise SettingsError("SECRET_KEYS (or SECRET_KEYS_FILE) is not set; `dbs new-key` makes one.")
+        if self.database_url is None and self.postgres_database_service_password is None:
+            raise SettingsError(
+                "POSTGRES_DATABASE_SERVICE_PASSWORD (or …_FILE, or DATABASE_URL) is not set; the service logs in with it."
+            )
+        if self.environment is not Environment.DEVELOPMENT:
+            self._refuse_guessable()
+
+    def _refuse_guessable(self) -> None:
+        for name in SECRET_NAMES:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr) and guessable(name, value.get_secret_value()):
+                raise SettingsError(
+                    f"{name.upper()} still carries an example or default secret; outside development it must be your own."
+                )
+
+    def database_dsn(self) -> str:
+        """The control plane's own database as a URI for asyncpg; it holds the password, so show it to nobody."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        user = quote(self.postgres_database_service_user, safe="")
+        secret = self.postgres_database_service_password
+        password = f":{quote(secret.get_secret_value(), safe='')}" if secret else ""
+        name = quote(self.postgres_db, safe="")
+        if self.postgres_host.startswith("/"):
+            return f"postgresql://{user}{password}@/{name}?host={quote(self.postgres_host)}&port={self.postgres_port}"
+        return f"postgresql://{user}{password}@{self.postgres_host}:{self.postgres_port}/{name}"
+
+    def broker_url(self) -> str:
+        """The broker's URL with its password, if it has one."""
+        return self.celery_broker_url.get_secret_value()
+
+    def key_ring(self) -> str:
+        """The text of the key ring for `SecretBox.from_ring`; SettingsError where it is not set."""
+        if self.secret_keys is None:
+            raise SettingsError("SECRET_KEYS (or SECRET_KEYS_FILE) is not set; `dbs new-key` makes one.")
+        return self.secret_keys.get_secret_value()
+
+    def bootstrap_token(self) -> Secret | None:
+        """The first API token, where one is set."""
+        return Secret(self.admin_token.get_secret_value()) if self.admin_token else None
+
+    def policy(self) -> Policy:
+        """The numbers that reconcilers and verbs obey."""
+        return Policy(
+            allocate_budget=timedelta(seconds=self.allocate_budget_s),
+            longest_wait=timedelta(seconds=self.longest_wait_s),
+            retry_after=timedelta(seconds=self.retry_after_s),
+            lease=timedelta(seconds=self.lease_s),
+            effect_timeout=timedelta(seconds=self.effect_timeout_s),
+            backoff_first=timedelta(seconds=self.backoff_first_s),
+            backoff_most=timedelta(seconds=self.backoff_most_s),
+            server_attempts=self.server_attempts,
+            server_start_timeout=timedelta(seconds=self.server_start_timeout_s),
+            error_recheck=timedelta(seconds=self.error_recheck_s),
+            health_interval=timedelta(seconds=self.health_interval_s),
+            health_failures=self.health_failures,
+            failed_pool_grace=timedelta(seconds=self.failed_pool_grace_s),
+            dedicated_data_grace=timedelta(seconds=self.dedicated_data_grace_s),
+            reseat_attempts=self.reseat_attempts,
+            rotation_overlap=timedelta(seconds=self.rotation_overlap_s),
+            most_logins=self.most_logins,
+            placement=self.placement,
+            pool_slots=self.db_pool_max_instances,
+            pool_cpu=self.db_pool_cpu_limit,
+            pool_memory_bytes=self.db_pool_memory_limit,
+            pools_least=self.pools_least,
+            pools_most=self.pools_most,
+            auto_order=self.auto_order,
+            spares_least=self.spares_least,
+            spare_horizon=timedelta(seconds=self.spare_horizon_s),
+            spare_plan=self.spare_plan,
+            build_width=self.build_width,
+            sweep_width=self.sweep_width,
+            default_provisioner=self.provisioner,
+        )
+
+
+def load_settings() -> Settings:
+    """Read the environment. SettingsError says in a sentence which variable is wrong, without showing its value."""
+    try:
+        return Settings()
+    except ValidationError as e:
+        raise SettingsError("; ".join(_complaint(error["loc"], error["msg"]) for error in e.errors()) + ".") from None
+
+
+def guessable(name: str, value: str) -> bool:
+    """Whether this is an example, or a secret too short to be random. A URL without a password holds no secret."""
+    lowered = value.lower()
+    if "change-me" in lowered or "changeme" in lowered:
+        return True
+    password = _password_in(value) if name.endswith("_url") else lowered
+    return password is not None and (password in PLACEHOLDERS or len(password) < _LEAST_SECRET)
+
+
+def _password_in(url: str) -> str | None:
+    match = re.match(r"[a-z+]+://[^/@:]*:([^@/]*)@", url, re.IGNORECASE)
+    return match[1].lower() if match else None
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as e:
+        raise ValueError(f"{name.upper()}_FILE names {path}, which cannot be read: {e.strerror}") from None
+
+
+def _complaint(where: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(str(part) for part in where).upper()
+    told = message.removeprefix("Value error, ")
+    return f"{name}: {told}" if name else told
