@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         Path(".data"),
         validate_default=True,
-        description="Where the embedded system and the `process` provisioner keep everything; relative to where you are.",
+        description="Where the embedded system and the `process` provisioner keep everything, relative to here.",
     )
     provisioner: Literal["process"] = Field(
         "process", description="What makes new servers. `process`: PostgreSQL 18 as local processes, from a wheel."
@@ -220,7 +220,7 @@ class Settings(BaseSettings):
             raise SettingsError("SECRET_KEYS (or SECRET_KEYS_FILE) is not set; `dbs new-key` makes one.")
         if self.database_url is None and self.postgres_database_service_password is None:
             raise SettingsError(
-                "POSTGRES_DATABASE_SERVICE_PASSWORD (or …_FILE, or DATABASE_URL) is not set; the service logs in with it."
+                "POSTGRES_DATABASE_SERVICE_PASSWORD (or …_FILE, or DATABASE_URL) is not set; it is needed to log in."
             )
         if self.environment is not Environment.DEVELOPMENT:
             self._refuse_guessable()
@@ -230,7 +230,7 @@ class Settings(BaseSettings):
             value = getattr(self, name)
             if isinstance(value, SecretStr) and guessable(name, value.get_secret_value()):
                 raise SettingsError(
-                    f"{name.upper()} still carries an example or default secret; outside development it must be your own."
+                    f"{name.upper()} still carries an example or default secret; outside development that is refused."
                 )
 
     def database_dsn(self) -> str:
