@@ -86,7 +86,7 @@ CREATE TABLE databases (
     CHECK ((instance_id IS NULL) = (customer_id IS NULL) AND (instance_id IS NULL) = (asked_tier IS NULL)),
     CHECK ((server_id IS NULL) = (status IN ('waiting')) OR status = 'purged'),
     CHECK (status NOT IN ('spare', 'ready') OR (physical_name = name AND limits_tier IS NOT NULL AND rank IS NOT NULL)),
-    CHECK (status NOT IN ('waiting', 'creating', 'releasing') OR due_at IS NOT NULL),
+    CHECK (status NOT IN ('waiting', 'creating', 'releasing') AND (status <> 'purged' OR server_id IS NULL) OR due_at IS NOT NULL),
     CHECK (status NOT IN ('released') OR (released_at IS NOT NULL AND purge_after IS NOT NULL)),
     CHECK ((lease_until IS NULL) = (lease_token IS NULL))
 );
@@ -116,12 +116,14 @@ CREATE TABLE logins (
     role                  text NOT NULL UNIQUE,
     password_sealed       bytea NOT NULL,
     state                 text NOT NULL CHECK (state IN ('pending', 'active', 'dropped')),
+    overlap               interval NOT NULL DEFAULT '0',
     request_key           text,
     created_at            timestamptz NOT NULL,
     expires_at            timestamptz,
     UNIQUE (database_id, request_key)
 );
 COMMENT ON TABLE logins IS 'Roles that can log in to a tenant database, two at once while credentials rotate.';
+COMMENT ON COLUMN logins.overlap IS 'How long the logins before this one still work, counted from when this one does.';
 CREATE INDEX logins_of_database ON logins (database_id, created_at) WHERE state <> 'dropped';
 
 CREATE TABLE events (

@@ -1,0 +1,10 @@
+-- Takes the whole schema back. Everything in it is lost.
+-- Made from the revisions by `make schema`; apply with: psql -v ON_ERROR_STOP=1 -f
+
+BEGIN;
+
+DROP TABLE slots, logins, events, tokens, databases, servers;
+DROP FUNCTION notify_database_changed, notify_token_changed;
+DROP TABLE alembic_version;
+
+COMMIT;

@@ -1,0 +1,188 @@
+-- The whole schema as it stands: all revisions, oldest first.
+-- Made from the revisions by `make schema`; apply with: psql -v ON_ERROR_STOP=1 -f
+
+BEGIN;
+
+-- Servers, slots, databases, logins, events and API tokens.
+-- The row is the job: servers and databases carry intent (status), when to look again (due_at), who is looking
+-- (lease_until, lease_token), the fence (version), failed attempts and the last error.
+
+CREATE TABLE servers (
+    id                    uuid PRIMARY KEY,
+    seq                   bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    name                  text NOT NULL UNIQUE,
+    server_type           text NOT NULL CHECK (server_type IN ('shared', 'dedicated', 'platform')),
+    provisioner           text NOT NULL CHECK (provisioner IN ('process', 'external', 'swarm')),
+    status                text NOT NULL CHECK (status IN ('provisioning', 'initializing', 'active', 'deprovisioning', 'gone', 'error')),
+    status_since          timestamptz NOT NULL,
+    health_status         text NOT NULL DEFAULT 'unknown' CHECK (health_status IN ('unknown', 'healthy', 'degraded', 'unhealthy')),
+    health_failures       integer NOT NULL DEFAULT 0 CHECK (health_failures >= 0),
+    health_message        text,
+    last_health_check     timestamptz,
+    cordoned              boolean NOT NULL DEFAULT false,
+    cordon_reason         text,
+    manual                boolean NOT NULL DEFAULT false,
+    priority              integer NOT NULL DEFAULT 0 CHECK (priority BETWEEN -1000 AND 1000),
+    max_instances         integer NOT NULL CHECK (max_instances BETWEEN 1 AND 10000),
+    instance_id           text CHECK (instance_id ~ '^[A-Za-z0-9._-]{1,64}$'),
+    customer_id           text CHECK (customer_id ~ '^[A-Za-z0-9._-]{1,64}$'),
+    plan_tier             text,
+    host                  text,
+    port                  integer CHECK (port BETWEEN 1 AND 65535),
+    admin_user            text NOT NULL,
+    admin_password_sealed bytea NOT NULL,
+    postgres_version      text,
+    cpu_limit             double precision NOT NULL CHECK (cpu_limit > 0),
+    memory_limit          bigint NOT NULL CHECK (memory_limit > 0),
+    facts                 jsonb NOT NULL DEFAULT '{}',
+    keep_data_until       timestamptz,
+    request_key           text UNIQUE,
+    due_at                timestamptz,
+    lease_until           timestamptz,
+    lease_token           uuid,
+    version               bigint NOT NULL DEFAULT 1,
+    attempts              integer NOT NULL DEFAULT 0,
+    last_error            text,
+    created_at            timestamptz NOT NULL,
+    updated_at            timestamptz NOT NULL,
+    CHECK ((server_type = 'dedicated') = (instance_id IS NOT NULL)),
+    CHECK (status <> 'active' OR (host IS NOT NULL AND port IS NOT NULL)),
+    CHECK (status IN ('gone', 'active') OR due_at IS NOT NULL),
+    CHECK ((lease_until IS NULL) = (lease_token IS NULL))
+);
+COMMENT ON TABLE servers IS 'One PostgreSQL server each; the API calls the shared ones pools.';
+CREATE INDEX servers_due ON servers (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX servers_live ON servers (seq) WHERE status <> 'gone';
+CREATE UNIQUE INDEX servers_one_dedicated_per_instance ON servers (instance_id) WHERE status <> 'gone';
+
+CREATE TABLE databases (
+    id                    uuid PRIMARY KEY,
+    status                text NOT NULL CHECK (status IN ('waiting', 'creating', 'spare', 'ready', 'releasing', 'released', 'purged')),
+    status_since          timestamptz NOT NULL,
+    instance_id           text UNIQUE CHECK (instance_id ~ '^[A-Za-z0-9._-]{1,64}$'),
+    customer_id           text CHECK (customer_id ~ '^[A-Za-z0-9._-]{1,64}$'),
+    asked_tier            text,
+    server_type           text NOT NULL CHECK (server_type IN ('shared', 'dedicated')),
+    require_dedicated     boolean NOT NULL DEFAULT false,
+    database_name         text,
+    plan_tier             text NOT NULL,
+    limits_tier           text,
+    template              text NOT NULL DEFAULT 'default',
+    server_id             uuid REFERENCES servers (id),
+    rank                  bigint,
+    name                  text NOT NULL,
+    physical_name         text,
+    owner_role            text NOT NULL,
+    protected             boolean NOT NULL DEFAULT false,
+    purge_after           timestamptz,
+    due_at                timestamptz,
+    lease_until           timestamptz,
+    lease_token           uuid,
+    version               bigint NOT NULL DEFAULT 1,
+    attempts              integer NOT NULL DEFAULT 0,
+    last_error            text,
+    created_at            timestamptz NOT NULL,
+    claimed_at            timestamptz,
+    ready_at              timestamptz,
+    released_at           timestamptz,
+    UNIQUE (server_id, name),
+    UNIQUE (server_id, owner_role),
+    CHECK (instance_id IS NOT NULL OR status NOT IN ('waiting', 'ready')),
+    CHECK ((instance_id IS NULL) = (customer_id IS NULL) AND (instance_id IS NULL) = (asked_tier IS NULL)),
+    CHECK ((server_id IS NULL) = (status IN ('waiting')) OR status = 'purged'),
+    CHECK (status NOT IN ('spare', 'ready') OR (physical_name = name AND limits_tier IS NOT NULL AND rank IS NOT NULL)),
+    CHECK (status NOT IN ('waiting', 'creating', 'releasing') AND (status <> 'purged' OR server_id IS NULL) OR due_at IS NOT NULL),
+    CHECK (status NOT IN ('released') OR (released_at IS NOT NULL AND purge_after IS NOT NULL)),
+    CHECK ((lease_until IS NULL) = (lease_token IS NULL))
+);
+COMMENT ON TABLE databases IS 'One tenant database each: waiting for a seat, in the making, spare, in use, or on its way out.';
+COMMENT ON COLUMN databases.rank IS 'The rank of its slot, so that the claim of a spare is one index walk.';
+COMMENT ON COLUMN databases.physical_name IS 'The name it has on its server now; NULL until it was built.';
+CREATE INDEX databases_spares ON databases (template, rank) WHERE status = 'spare';
+CREATE INDEX databases_waiting ON databases (created_at) WHERE status = 'waiting';
+CREATE INDEX databases_due ON databases (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX databases_on_server ON databases (server_id, status);
+CREATE INDEX databases_status ON databases (status, server_type);
+CREATE INDEX databases_claimed ON databases (claimed_at) WHERE claimed_at IS NOT NULL;
+
+CREATE TABLE slots (
+    server_id             uuid NOT NULL REFERENCES servers (id),
+    ordinal               integer NOT NULL CHECK (ordinal >= 1),
+    rank                  bigint NOT NULL,
+    database_id           uuid UNIQUE REFERENCES databases (id),
+    PRIMARY KEY (server_id, ordinal)
+);
+COMMENT ON TABLE slots IS 'The room for one database on a server. Capacity is rows: no counter can drift.';
+CREATE INDEX slots_free ON slots (rank) WHERE database_id IS NULL;
+
+CREATE TABLE logins (
+    id                    uuid PRIMARY KEY,
+    database_id           uuid NOT NULL REFERENCES databases (id),
+    role                  text NOT NULL UNIQUE,
+    password_sealed       bytea NOT NULL,
+    state                 text NOT NULL CHECK (state IN ('pending', 'active', 'dropped')),
+    overlap               interval NOT NULL DEFAULT '0',
+    request_key           text,
+    created_at            timestamptz NOT NULL,
+    expires_at            timestamptz,
+    UNIQUE (database_id, request_key)
+);
+COMMENT ON TABLE logins IS 'Roles that can log in to a tenant database, two at once while credentials rotate.';
+COMMENT ON COLUMN logins.overlap IS 'How long the logins before this one still work, counted from when this one does.';
+CREATE INDEX logins_of_database ON logins (database_id, created_at) WHERE state <> 'dropped';
+
+CREATE TABLE events (
+    id                    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at                    timestamptz NOT NULL,
+    actor                 text NOT NULL,
+    action                text NOT NULL,
+    subject               text NOT NULL CHECK (subject IN ('server', 'database', 'token')),
+    subject_id            uuid NOT NULL,
+    instance_id           text,
+    before                text,
+    after                 text,
+    why                   text,
+    request_id            text
+);
+COMMENT ON TABLE events IS 'The audit trail: who changed what, when, why, from what to what.';
+CREATE INDEX events_of_subject ON events (subject_id, id);
+CREATE INDEX events_of_instance ON events (instance_id, id) WHERE instance_id IS NOT NULL;
+
+CREATE TABLE tokens (
+    id                    uuid PRIMARY KEY,
+    name                  text NOT NULL,
+    hash                  bytea NOT NULL UNIQUE,
+    scopes                text[] NOT NULL CHECK (cardinality(scopes) > 0),
+    created_at            timestamptz NOT NULL,
+    created_by            text NOT NULL,
+    expires_at            timestamptz,
+    revoked_at            timestamptz,
+    last_used_at          timestamptz
+);
+COMMENT ON TABLE tokens IS 'API tokens: only their hashes; the token itself is shown once.';
+
+-- Whoever waits for a database (?wait, Prefer: wait) listens here. A claim of a spare is left out on purpose: nobody waits for
+-- what is answered at once, and a commit with a notification takes a lock that all such commits share.
+CREATE FUNCTION notify_database_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('database_changed', NEW.instance_id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER database_changed AFTER UPDATE OF status, instance_id ON databases
+    FOR EACH ROW WHEN (NEW.instance_id IS NOT NULL AND NOT (OLD.status = 'spare' AND NEW.status = 'ready'))
+    EXECUTE FUNCTION notify_database_changed();
+
+CREATE FUNCTION notify_token_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('token_changed', NEW.id::text);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER token_revoked AFTER UPDATE OF revoked_at ON tokens
+    FOR EACH ROW EXECUTE FUNCTION notify_token_changed();
+CREATE TABLE alembic_version (
+    version_num varchar(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO alembic_version (version_num) VALUES ('0001');
+
+COMMIT;
