@@ -1,0 +1,1 @@
+"""What tests share: clusters, logins, builders, clocks, faults."""

@@ -1,0 +1,117 @@
+"""Cluster: a real PostgreSQL for tests, started once per test session and worker, gone at its end."""
+
+import asyncio
+import itertools
+import shutil
+import socket
+import tempfile
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import asyncpg
+
+import database_service.store
+from database_service.domain.secret import Secret
+from database_service.provisioners.postmaster import Postmaster
+from database_service.provisioners.runtime import PostgresRuntime
+from support.login import until_login
+
+FOUNDATION = Path(database_service.store.__path__[0]) / "migrations" / "versions" / "0001_foundation.up.sql"
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "300",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+    "max_wal_size": "4GB",
+    "autovacuum": "off",
+    "log_min_error_statement": "panic",
+}
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """How to reach it. `dsn("name")` is a URI with the superuser's password."""
+
+    host: str
+    port: int
+    superuser: str
+    password: Secret
+    socket_dir: Path
+
+    def dsn(self, database: str = "postgres") -> str:
+        return f"postgresql://{self.superuser}:{quote(self.password.reveal())}@{self.host}:{self.port}/{database}"
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """A fresh cluster that answers; stopped and deleted afterwards, whatever happened."""
+    runtime = PostgresRuntime.find()
+    home = Path(tempfile.mkdtemp(prefix="dbs-test-", dir="/tmp"))
+    home.chmod(0o755)
+    server = Postmaster(runtime, home / "data", home / "log" / "postgres.log", home / "postgres.lock")
+    cluster = Cluster("127.0.0.1", free_port(), "admin", Secret("test-only"), home / "socket")
+    for directory in (home / "log", cluster.socket_dir):
+        directory.mkdir()
+        runtime.account.owns(directory)
+    try:
+        runtime.initdb(server.data_dir, cluster.superuser, cluster.password, durable=False)
+        where = {"port": str(cluster.port), "unix_socket_directories": str(cluster.socket_dir)}
+        server.configure(SETTINGS | where)
+        server.start()
+        blocking(until_login(cluster.dsn()))
+        yield cluster
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+_numbers = itertools.count(1)
+
+
+@contextmanager
+def fresh_database(cluster: Cluster, template: str | None = None) -> Iterator[str]:
+    """The name of a database made for one test, dropped afterwards whoever is still connected."""
+    name = f"test_{next(_numbers)}"
+    source = f'TEMPLATE "{template}"' if template else ""
+    blocking(execute(cluster.dsn(), f'CREATE DATABASE "{name}" {source}'))
+    try:
+        yield name
+    finally:
+        blocking(execute(cluster.dsn(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+def migrate(dsn: str) -> None:
+    """Bring an empty database to the newest schema: the one place where tests do so."""
+    blocking(execute(dsn, FOUNDATION.read_text()))
+
+
+async def execute(dsn: str, script: str) -> None:
+    conn = await asyncpg.connect(dsn)
+    try:
+        await conn.execute(script)
+    finally:
+        await conn.close()
+
+
+def blocking(work: Coroutine[object, object, T]) -> T:
+    """Run a coroutine from a synchronous fixture, also while a test's loop exists in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
