@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from database_service.domain.databases import Database, Login, Status
-from database_service.domain.ids import CustomerId, InstanceId, ServerId, TokenId
+from database_service.domain.ids import InstanceId, ServerId, TokenId
 from database_service.domain.plans import ServerType
 from database_service.domain.secret import Secret
 from database_service.domain.servers import Address
@@ -56,3 +56,15 @@ class Token:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptTarget:
+    """A server somebody else runs, and how many databases it may hold."""
+
+    host: str
+    port: int
+    user: str
+    password: Secret
+    max_instances: int
+    name: str | None = None

@@ -21,14 +21,15 @@ class Status(StrEnum):
 
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.WAITING: frozenset({Status.CREATING, Status.PURGED}),
-    Status.CREATING: frozenset({Status.SPARE, Status.READY, Status.RELEASING}),
-    Status.SPARE: frozenset({Status.READY, Status.CREATING, Status.RELEASING}),
+    Status.CREATING: frozenset({Status.SPARE, Status.READY, Status.RELEASING, Status.PURGED}),
+    Status.SPARE: frozenset({Status.READY, Status.CREATING, Status.PURGED}),
     Status.READY: frozenset({Status.RELEASING}),
-    Status.RELEASING: frozenset({Status.RELEASED}),
+    Status.RELEASING: frozenset({Status.RELEASED, Status.CREATING}),
     Status.RELEASED: frozenset({Status.CREATING, Status.PURGED}),
     Status.PURGED: frozenset(),
 }
-"""spare → creating is a claim that still needs a rename; released → creating is an undelete that reopens the door."""
+"""spare → creating is a claim that still needs a rename; releasing or released → creating is an undelete that reopens the
+door. purged is the point of no return, recorded before anything is deleted, so an undelete can never be promised too late."""
 
 DEFAULT_TEMPLATE = "default"
 TEMPLATES = frozenset({DEFAULT_TEMPLATE})
@@ -144,6 +145,11 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
+class Purge:
+    """Past its grace: from here on it cannot be taken back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """Delete data and roles, and give the slot back."""
 
@@ -155,7 +161,7 @@ class Rest:
     until: datetime | None = None
 
 
-Move = Seat | Build | ApplyLimits | MakeLogin | DropLogin | Close | Drop | Rest
+Move = Seat | Build | ApplyLimits | MakeLogin | DropLogin | Close | Purge | Drop | Rest
 
 
 def decide(database: Database, logins: Sequence[Login], now: datetime) -> Move:
@@ -171,7 +177,9 @@ def decide(database: Database, logins: Sequence[Login], now: datetime) -> Move:
             return Close()
         case Status.RELEASED:
             return _outlive_grace(database, now)
-        case Status.SPARE | Status.PURGED:
+        case Status.PURGED:
+            return Drop() if database.server_id else Rest()
+        case Status.SPARE:
             return Rest()
 
 
@@ -181,7 +189,9 @@ def _tend(database: Database, logins: Sequence[Login], now: datetime) -> Move:
     for login in logins:
         if login.state is LoginState.PENDING:
             return MakeLogin(login)
-    ending = sorted((e, login.role, login) for login in logins if (e := login.expires_at) and login.state is LoginState.ACTIVE)
+    ending = sorted(
+        (e, login.role, login) for login in logins if (e := login.expires_at) and login.state is LoginState.ACTIVE
+    )
     if not ending:
         return Rest()
     soonest, _, login = ending[0]
@@ -193,4 +203,4 @@ def _outlive_grace(database: Database, now: datetime) -> Move:
         return Rest()
     if database.purge_after is not None and now < database.purge_after:
         return Rest(until=database.purge_after)
-    return Drop()
+    return Purge()

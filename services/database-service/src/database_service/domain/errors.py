@@ -80,7 +80,9 @@ class AskDiffers(ServiceError):
     code = "allocation_differs"
 
     def __init__(self, instance: str, fields: tuple[str, ...]) -> None:
-        super().__init__(f"Instance {instance!r} already has a database that was asked for with another {', '.join(fields)}.")
+        super().__init__(
+            f"Instance {instance!r} already has a database that was asked for with another {', '.join(fields)}."
+        )
 
 
 class DatabaseReleased(ServiceError):
@@ -109,14 +111,18 @@ class DatabaseProtected(ServiceError):
     code = "database_protected"
 
     def __init__(self, instance: str) -> None:
-        super().__init__(f"The database of instance {instance!r} is protected against deletion; lift the protection first.")
+        super().__init__(
+            f"The database of instance {instance!r} is protected against deletion; lift the protection first."
+        )
 
 
 class TooManyLogins(ServiceError):
     code = "too_many_logins"
 
     def __init__(self, instance: str, most: int) -> None:
-        super().__init__(f"The database of instance {instance!r} already has {most} live logins; wait until one expires.")
+        super().__init__(
+            f"The database of instance {instance!r} already has {most} live logins; wait until one expires."
+        )
 
 
 class ServerNotEmpty(ServiceError):
@@ -143,7 +149,9 @@ class AdoptionChanged(ServiceError):
     code = "adoption_changed"
 
     def __init__(self) -> None:
-        super().__init__("The server no longer looks as it did when the confirmation was given; look again and confirm that.")
+        super().__init__(
+            "The server no longer looks as it did when the confirmation was given; look again and confirm that."
+        )
 
 
 # -- who asks ---------------------------------------------------------------------------------------------------------

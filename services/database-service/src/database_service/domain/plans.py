@@ -63,13 +63,25 @@ PLANS: dict[Tier, Plan] = {
     Tier.STARTER: Plan(Tier.STARTER, ServerType.SHARED, _limits(10, 60, 120, 512 * MIB), timedelta(days=7), None),
     Tier.STANDARD: Plan(Tier.STANDARD, ServerType.SHARED, _limits(20, 120, 300, GIB), timedelta(days=7), None),
     Tier.PROFESSIONAL: Plan(
-        Tier.PROFESSIONAL, ServerType.SHARED, _limits(40, 300, 600, 4 * GIB), timedelta(days=14), DedicatedSize(1, 2 * GIB)
+        Tier.PROFESSIONAL,
+        ServerType.SHARED,
+        _limits(40, 300, 600, 4 * GIB),
+        timedelta(days=14),
+        DedicatedSize(1, 2 * GIB),
     ),
     Tier.PREMIUM: Plan(
-        Tier.PREMIUM, ServerType.DEDICATED, _limits(80, 900, 1800, 16 * GIB), timedelta(days=30), DedicatedSize(2, 4 * GIB)
+        Tier.PREMIUM,
+        ServerType.DEDICATED,
+        _limits(80, 900, 1800, 16 * GIB),
+        timedelta(days=30),
+        DedicatedSize(2, 4 * GIB),
     ),
     Tier.ENTERPRISE: Plan(
-        Tier.ENTERPRISE, ServerType.DEDICATED, _limits(160, 3600, 3600, 64 * GIB), timedelta(days=30), DedicatedSize(4, 8 * GIB)
+        Tier.ENTERPRISE,
+        ServerType.DEDICATED,
+        _limits(160, 3600, 3600, 64 * GIB),
+        timedelta(days=30),
+        DedicatedSize(4, 8 * GIB),
     ),
 }
 

@@ -115,6 +115,8 @@ class Seen:
     address: Address | None = None
     probe: Probe | None = None
     why: str = ""
+    tenants_left: int = 0
+    """Databases of ours still to be dropped from a server that is only forgotten, not removed."""
 
     @property
     def well(self) -> bool:
@@ -122,7 +124,9 @@ class Seen:
 
     @property
     def complaint(self) -> str:
-        return (self.probe.why if self.probe and not self.probe.ok else "") or self.why or f"the server is {self.presence}"
+        return (
+            (self.probe.why if self.probe and not self.probe.ok else "") or self.why or f"the server is {self.presence}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +250,8 @@ def _recover(seen: Seen, now: datetime, policy: Policy) -> Move:
 
 def _take_down(server: Server, seen: Seen, now: datetime) -> Move:
     kept = server.keep_data_until is not None and now < server.keep_data_until
+    if seen.tenants_left:
+        return Wait(f"{seen.tenants_left} of our databases are still to be dropped from it")
     if seen.presence is Presence.ABSENT:
         return Become(Status.GONE)
     if kept and seen.presence is Presence.STOPPED:

@@ -35,7 +35,9 @@ def connections_for(slots: int, memory_bytes: int, per_slot: int = CONNECTIONS_P
     return max(min(by_slots, by_memory, MOST_CONNECTIONS), LEAST_CONNECTIONS)
 
 
-def postgres_settings(*, slots: int, memory_bytes: int, cpu: float, per_slot: int = CONNECTIONS_PER_SLOT) -> dict[str, str]:
+def postgres_settings(
+    *, slots: int, memory_bytes: int, cpu: float, per_slot: int = CONNECTIONS_PER_SLOT
+) -> dict[str, str]:
     """All parameters of a server of this size. Memory in bytes; shares follow the PostgreSQL manual's advice (25 % shared)."""
     connections = connections_for(slots, memory_bytes, per_slot)
     workers = max(1, round(cpu))

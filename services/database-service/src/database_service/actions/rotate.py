@@ -1,0 +1,80 @@
+"""Rotate: a new login at once, the old one for as long as its users need to change over."""
+
+from datetime import timedelta
+
+from database_service.actions.allocate import current_answer, refuse_ended
+from database_service.deps import Deps
+from database_service.domain.answers import Allocation, Pending
+from database_service.domain.databases import Database, Login, LoginState, Status
+from database_service.domain.errors import DatabaseNotFound, DatabaseNotReady, TooManyLogins
+from database_service.domain.ids import DatabaseId, InstanceId, Who
+from database_service.reconcilers import databases as database_steps
+from database_service.reconcilers.newborn import add_login
+from database_service.store import databases, events, logins
+from database_service.store.pool import Conn
+
+
+async def rotate(
+    deps: Deps, instance_id: InstanceId, who: Who, *, overlap: timedelta | None = None, request_key: str | None = None
+) -> Allocation | Pending:
+    """The new credentials; logins before them end `overlap` after the new one works (never before it does).
+
+    The same `request_key` makes one login, however often it is sent. Pending: stored, and made as soon as the server answers.
+    Raises DatabaseNotFound, DatabaseNotReady, DatabaseReleased, DatabaseGone, TooManyLogins.
+    """
+    async with deps.db.transaction() as conn:
+        database = await _ready(conn, instance_id)
+        wanted = await _want_login(conn, deps, database, overlap, request_key)
+        if wanted:
+            await databases.look_now(conn, database.id, deps.now())
+            await _note(conn, deps, database, wanted, who)
+    if wanted:
+        await database_steps.step_now(deps, database.id)
+    return await _answer(deps, instance_id, database.id)
+
+
+async def _ready(conn: Conn, instance_id: InstanceId) -> Database:
+    database = await databases.lock_of_instance(conn, instance_id)
+    if database is None:
+        raise DatabaseNotFound(instance_id)
+    refuse_ended(database)
+    if database.status is not Status.READY:
+        raise DatabaseNotReady(instance_id, database.status)
+    return database
+
+
+async def _want_login(
+    conn: Conn, deps: Deps, database: Database, overlap: timedelta | None, request_key: str | None
+) -> Login | None:
+    """The new login's row; None where this key asked for one before."""
+    if request_key and await logins.by_request_key(conn, database.id, request_key):
+        return None
+    if len(await logins.alive(conn, database.id)) >= deps.policy.most_logins:
+        raise TooManyLogins(database.instance_id or "", deps.policy.most_logins)
+    lasting = deps.policy.rotation_overlap if overlap is None else overlap
+    return await add_login(conn, deps, database.id, overlap=lasting, request_key=request_key)
+
+
+async def _note(conn: Conn, deps: Deps, database: Database, login: Login, who: Who) -> None:
+    await events.append(
+        conn, at=deps.now(), who=who, action="database.rotated", subject="database", subject_id=database.id,
+        instance_id=database.instance_id, before=database.status, after=database.status, why=login.role,
+    )  # fmt: skip
+
+
+async def _answer(deps: Deps, instance_id: InstanceId, database_id: DatabaseId) -> Allocation | Pending:
+    answer = await current_answer(deps, instance_id)
+    if not isinstance(answer, Allocation):
+        return answer
+    async with deps.db.connection() as conn:
+        pending = [x for x in await logins.alive(conn, database_id) if x.state is LoginState.PENDING]
+    if not pending:
+        return answer
+    deps.nudge.database(database_id)
+    return Pending(
+        instance_id=instance_id,
+        status=answer.database.status,
+        retry_after=deps.policy.retry_after,
+        message="The new login is being made; the old one keeps working until then.",
+        server_id=answer.server_id,
+    )

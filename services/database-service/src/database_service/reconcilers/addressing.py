@@ -1,0 +1,20 @@
+"""From a server's row to an administrator's address."""
+
+from database_service.deps import Deps
+from database_service.domain.errors import TenantServerUnavailable
+from database_service.domain.servers import Address, Server
+from database_service.domain.tenancy import Admin
+
+
+def admin_of(deps: Deps, server: Server, address: Address | None = None) -> Admin:
+    """How to log in to this server; `address` where it was just seen, else where the row says."""
+    at = address or server.address
+    if at is None:
+        raise TenantServerUnavailable(f"the server {server.name} has no address yet")
+    return Admin(
+        server_id=server.id,
+        host=at.host,
+        port=at.port,
+        user=server.admin_user,
+        password=deps.secrets.open(server.admin_password_sealed, server.id),
+    )

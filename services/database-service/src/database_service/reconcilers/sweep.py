@@ -1,0 +1,40 @@
+"""The sweep: reconcile whatever is due. It is the guarantee behind every nudge."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from database_service.deps import Deps
+from database_service.domain.ids import DatabaseId, ServerId
+from database_service.reconcilers import capacity
+from database_service.reconcilers import databases as database_steps
+from database_service.reconcilers import servers as server_steps
+from database_service.store import leases
+
+MOST_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many rows were looked at."""
+
+    servers: int
+    databases: int
+
+    @property
+    def quiet(self) -> bool:
+        return self.servers == 0 and self.databases == 0
+
+
+async def sweep(deps: Deps) -> Swept:
+    """One pass over all due rows, then over capacity."""
+    due_servers = await _due(deps, "servers")
+    await capacity.in_parallel(deps, due_servers, lambda row_id: server_steps.step(deps, ServerId(row_id)))
+    due_databases = await _due(deps, "databases")
+    await capacity.in_parallel(deps, due_databases, lambda row_id: database_steps.step(deps, DatabaseId(row_id)))
+    await capacity.step(deps)
+    return Swept(len(due_servers), len(due_databases))
+
+
+async def _due(deps: Deps, table: leases.Table) -> list[UUID]:
+    async with deps.db.connection() as conn:
+        return await leases.due(conn, table, deps.now(), MOST_AT_ONCE)

@@ -1,0 +1,72 @@
+"""Work by the clock: health checks that are overdue, sessions that overrun their plan, servers that never came up."""
+
+import structlog
+
+from database_service.deps import Deps
+from database_service.domain.errors import ServiceError
+from database_service.domain.ids import RECONCILER, ServerId
+from database_service.domain.plans import PLANS
+from database_service.domain.servers import Server, Status
+from database_service.reconcilers import servers as server_steps
+from database_service.reconcilers.addressing import admin_of
+from database_service.reconcilers.capacity import in_parallel
+from database_service.reconcilers.retiring import retire_in
+from database_service.store import logins, servers
+
+log = structlog.get_logger(__name__)
+
+
+async def check_health(deps: Deps) -> int:
+    """Look at every server that was not looked at for one health interval; returns how many."""
+    now = deps.now()
+    async with deps.db.connection() as conn:
+        due = await servers.make_unchecked_due(conn, now, now - deps.policy.health_interval)
+    await in_parallel(deps, due, lambda row_id: server_steps.step(deps, ServerId(row_id)))
+    return len(due)
+
+
+async def enforce_limits(deps: Deps) -> int:
+    """End sessions that overrun their plan's times, whatever they set for themselves; returns how many."""
+    async with deps.db.connection() as conn:
+        active = await servers.active(conn)
+    ended: list[int] = []
+
+    async def one(server: Server) -> None:
+        ended.append(await _enforce_on(deps, server))
+
+    await in_parallel(deps, active, one)
+    return sum(ended)
+
+
+async def _enforce_on(deps: Deps, server: Server) -> int:
+    async with deps.db.connection() as conn:
+        tiers = await logins.tiers_on(conn, server.id)
+    try:
+        overruns = await deps.tenants.enforce(
+            admin_of(deps, server), {role: PLANS[tier].limits for role, tier in tiers.items()}
+        )
+    except ServiceError as e:
+        log.info("limits.not_enforced", server_id=str(server.id), error=str(e))
+        return 0
+    for overrun in overruns:
+        log.info("session.ended", server_id=str(server.id), role=overrun.role, why=overrun.why, after_s=overrun.seconds)
+    return len(overruns)
+
+
+async def cleanup_failed_pools(deps: Deps) -> int:
+    """Retire servers that failed long ago and hold nobody's database; returns how many."""
+    since = deps.now() - deps.policy.failed_pool_grace
+    async with deps.db.connection() as conn:
+        failed = await servers.failed_and_empty(conn, since)
+    retired = [server for row_id in failed if (server := await _retire_failed(deps, ServerId(row_id)))]
+    for server in retired:
+        deps.nudge.server(server.id)
+    return len(retired)
+
+
+async def _retire_failed(deps: Deps, server_id: ServerId) -> Server | None:
+    async with deps.db.transaction() as conn:
+        server = await servers.lock(conn, server_id)
+        if server is None or server.status is not Status.ERROR:
+            return None
+        return await retire_in(conn, deps, server, RECONCILER, why="it failed and never recovered")

@@ -1,0 +1,110 @@
+"""Rows become values here, and nowhere above."""
+
+import asyncpg
+
+from database_service.domain.databases import Ask, Database, Login, LoginState
+from database_service.domain.databases import Status as DatabaseStatus
+from database_service.domain.plans import ServerType, Tier
+from database_service.domain.servers import Health, Server
+from database_service.domain.servers import Status as ServerStatus
+
+SERVER = """s.id, s.seq, s.name, s.server_type, s.provisioner, s.status, s.status_since, s.health_status, s.health_failures,
+ s.health_message, s.last_health_check, s.cordoned, s.cordon_reason, s.manual, s.priority, s.max_instances, s.instance_id,
+ s.customer_id, s.plan_tier, s.host, s.port, s.admin_user, s.admin_password_sealed, s.postgres_version, s.cpu_limit,
+ s.memory_limit, s.facts, s.keep_data_until, s.due_at, s.version, s.attempts, s.last_error, s.created_at, s.updated_at"""
+
+DATABASE = """d.id, d.status, d.status_since, d.instance_id, d.customer_id, d.asked_tier, d.server_type, d.require_dedicated,
+ d.database_name, d.plan_tier, d.limits_tier, d.template, d.server_id, d.name, d.physical_name, d.owner_role, d.protected,
+ d.purge_after, d.due_at, d.version, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at"""
+
+LOGIN = "l.id, l.database_id, l.role, l.password_sealed, l.state, l.created_at, l.expires_at"
+
+
+def server_of(row: asyncpg.Record) -> Server:
+    return Server(
+        id=row["id"],
+        seq=row["seq"],
+        name=row["name"],
+        server_type=ServerType(row["server_type"]),
+        provisioner=row["provisioner"],
+        status=ServerStatus(row["status"]),
+        status_since=row["status_since"],
+        health=Health(row["health_status"]),
+        health_failures=row["health_failures"],
+        health_message=row["health_message"],
+        last_health_check=row["last_health_check"],
+        cordoned=row["cordoned"],
+        cordon_reason=row["cordon_reason"],
+        manual=row["manual"],
+        priority=row["priority"],
+        max_instances=row["max_instances"],
+        instance_id=row["instance_id"],
+        customer_id=row["customer_id"],
+        plan_tier=Tier(row["plan_tier"]) if row["plan_tier"] else None,
+        host=row["host"],
+        port=row["port"],
+        admin_user=row["admin_user"],
+        admin_password_sealed=row["admin_password_sealed"],
+        postgres_version=row["postgres_version"],
+        cpu_limit=row["cpu_limit"],
+        memory_limit=row["memory_limit"],
+        facts=row["facts"],
+        keep_data_until=row["keep_data_until"],
+        due_at=row["due_at"],
+        version=row["version"],
+        attempts=row["attempts"],
+        last_error=row["last_error"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _ask_of(row: asyncpg.Record) -> Ask | None:
+    if row["instance_id"] is None:
+        return None
+    return Ask(
+        instance_id=row["instance_id"],
+        customer_id=row["customer_id"],
+        plan_tier=Tier(row["asked_tier"]),
+        server_type=ServerType(row["server_type"]),
+        require_dedicated=row["require_dedicated"],
+        database_name=row["database_name"],
+        template=row["template"],
+    )
+
+
+def database_of(row: asyncpg.Record) -> Database:
+    return Database(
+        id=row["id"],
+        status=DatabaseStatus(row["status"]),
+        status_since=row["status_since"],
+        ask=_ask_of(row),
+        plan_tier=Tier(row["plan_tier"]),
+        limits_tier=Tier(row["limits_tier"]) if row["limits_tier"] else None,
+        template=row["template"],
+        server_id=row["server_id"],
+        name=row["name"],
+        physical_name=row["physical_name"],
+        owner_role=row["owner_role"],
+        protected=row["protected"],
+        purge_after=row["purge_after"],
+        due_at=row["due_at"],
+        version=row["version"],
+        attempts=row["attempts"],
+        last_error=row["last_error"],
+        created_at=row["created_at"],
+        ready_at=row["ready_at"],
+        released_at=row["released_at"],
+    )
+
+
+def login_of(row: asyncpg.Record) -> Login:
+    return Login(
+        id=row["id"],
+        database_id=row["database_id"],
+        role=row["role"],
+        password_sealed=row["password_sealed"],
+        state=LoginState(row["state"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+    )

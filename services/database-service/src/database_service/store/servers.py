@@ -1,0 +1,176 @@
+"""Rows of `servers`."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from database_service.domain.ids import ServerId
+from database_service.domain.servers import Server, Status
+from database_service.store.pool import Conn
+from database_service.store.rows import SERVER, server_of
+
+INSERT = f"""
+INSERT INTO servers AS s (id, name, server_type, provisioner, status, status_since, manual, priority, max_instances, instance_id,
+  customer_id, plan_tier, host, port, admin_user, admin_password_sealed, cpu_limit, memory_limit, request_key, due_at,
+  created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $6, $6, $6)
+ON CONFLICT (request_key) DO NOTHING
+RETURNING {SERVER}"""
+
+
+async def insert(
+    conn: Conn,
+    *,
+    server_id: ServerId,
+    name: str,
+    server_type: str,
+    provisioner: str,
+    status: Status,
+    now: datetime,
+    manual: bool,
+    priority: int,
+    max_instances: int,
+    instance_id: str | None,
+    customer_id: str | None,
+    plan_tier: str | None,
+    host: str | None,
+    port: int | None,
+    admin_user: str,
+    admin_password_sealed: bytes,
+    cpu_limit: float,
+    memory_limit: int,
+    request_key: str | None,
+) -> Server | None:
+    """A new server, due now. None where one was ordered with this `request_key` before."""
+    row = await conn.fetchrow(
+        INSERT, server_id, name, server_type, provisioner, status, now, manual, priority, max_instances, instance_id,
+        customer_id, plan_tier, host, port, admin_user, admin_password_sealed, cpu_limit, memory_limit, request_key,
+    )  # fmt: skip
+    return server_of(row) if row else None
+
+
+GET = f"SELECT {SERVER} FROM servers s WHERE s.id = $1"
+
+
+async def get(conn: Conn, server_id: ServerId) -> Server | None:
+    row = await conn.fetchrow(GET, server_id)
+    return server_of(row) if row else None
+
+
+BY_REQUEST_KEY = f"SELECT {SERVER} FROM servers s WHERE s.request_key = $1"
+
+
+async def by_request_key(conn: Conn, key: str) -> Server | None:
+    row = await conn.fetchrow(BY_REQUEST_KEY, key)
+    return server_of(row) if row else None
+
+
+DEDICATED_OF = f"SELECT {SERVER} FROM servers s WHERE s.instance_id = $1 AND s.status <> 'gone'"
+
+
+async def dedicated_of(conn: Conn, instance_id: str) -> Server | None:
+    """The dedicated server of this instance, whatever its state short of gone."""
+    row = await conn.fetchrow(DEDICATED_OF, instance_id)
+    return server_of(row) if row else None
+
+
+CLAIM = f"""
+UPDATE servers s SET lease_until = $3, lease_token = $4, version = s.version + 1
+WHERE s.id = $1 AND s.due_at <= $2 AND (s.lease_until IS NULL OR s.lease_until <= $2)
+RETURNING {SERVER}"""
+
+
+async def claim(conn: Conn, server_id: ServerId, now: datetime, lease: timedelta, token: UUID) -> Server | None:
+    """Take the row for one step. None: not due, or somebody has it."""
+    row = await conn.fetchrow(CLAIM, server_id, now, now + lease, token)
+    return server_of(row) if row else None
+
+
+SAVE = f"""
+UPDATE servers s SET status = $3, status_since = $4, health_status = $5, health_failures = $6, health_message = $7,
+  last_health_check = $8, host = $9, port = $10, postgres_version = $11, facts = $12, due_at = $13, attempts = $14,
+  last_error = $15, updated_at = $16, version = s.version + 1, lease_until = NULL, lease_token = NULL
+WHERE s.id = $1 AND s.version = $2
+RETURNING {SERVER}"""
+
+
+async def save(conn: Conn, server: Server, now: datetime) -> Server | None:
+    """Record a step's result and give the row back. None: the row changed meanwhile, and this result counts for nothing."""
+    row = await conn.fetchrow(
+        SAVE, server.id, server.version, server.status, server.status_since, server.health, server.health_failures,
+        server.health_message, server.last_health_check, server.host, server.port, server.postgres_version,
+        dict(server.facts), server.due_at, server.attempts, server.last_error, now,
+    )  # fmt: skip
+    return server_of(row) if row else None
+
+
+SET_CORDON = f"""
+UPDATE servers s SET cordoned = $2, cordon_reason = $3, updated_at = $4, version = s.version + 1
+WHERE s.id = $1 AND s.status <> 'gone'
+RETURNING {SERVER}"""
+
+
+async def set_cordon(
+    conn: Conn, server_id: ServerId, *, cordoned: bool, reason: str | None, now: datetime
+) -> Server | None:
+    row = await conn.fetchrow(SET_CORDON, server_id, cordoned, reason, now)
+    return server_of(row) if row else None
+
+
+LOCK = f"SELECT {SERVER} FROM servers s WHERE s.id = $1 FOR NO KEY UPDATE"
+
+
+async def lock(conn: Conn, server_id: ServerId) -> Server | None:
+    """For a verb that changes what the server is for. Allocation never takes this lock, and its foreign keys pass it."""
+    row = await conn.fetchrow(LOCK, server_id)
+    return server_of(row) if row else None
+
+
+DEPROVISION = f"""
+UPDATE servers s SET status = 'deprovisioning', status_since = $2, updated_at = $2, due_at = $2, attempts = 0,
+  keep_data_until = $3, version = s.version + 1
+WHERE s.id = $1
+RETURNING {SERVER}"""
+
+
+async def deprovision(conn: Conn, server_id: ServerId, now: datetime, keep_data_until: datetime | None) -> Server:
+    row = await conn.fetchrow(DEPROVISION, server_id, now, keep_data_until)
+    if row is None:
+        raise LookupError(f"server {server_id} vanished under its lock")
+    return server_of(row)
+
+
+MAKE_DUE = "UPDATE servers SET due_at = $2 WHERE id = $1 AND status <> 'gone' AND (due_at IS NULL OR due_at > $2)"
+
+
+async def make_due(conn: Conn, server_id: ServerId, now: datetime) -> None:
+    await conn.execute(MAKE_DUE, server_id, now)
+
+
+MAKE_UNCHECKED_DUE = """
+UPDATE servers SET due_at = $1
+WHERE status IN ('active', 'error') AND due_at > $1 AND (last_health_check IS NULL OR last_health_check <= $2)
+RETURNING id"""
+
+
+async def make_unchecked_due(conn: Conn, now: datetime, checked_before: datetime) -> list[UUID]:
+    """Servers whose last check is older than that; returns their ids."""
+    return [row["id"] for row in await conn.fetch(MAKE_UNCHECKED_DUE, now, checked_before)]
+
+
+FAILED_AND_EMPTY = """
+SELECT s.id FROM servers s
+WHERE s.status = 'error' AND s.status_since <= $1
+  AND NOT EXISTS (SELECT 1 FROM databases d WHERE d.server_id = s.id AND d.instance_id IS NOT NULL)
+ORDER BY s.seq"""
+
+
+async def failed_and_empty(conn: Conn, since: datetime) -> list[UUID]:
+    """Servers that failed before then and hold nobody's database."""
+    return [row["id"] for row in await conn.fetch(FAILED_AND_EMPTY, since)]
+
+
+ACTIVE = f"SELECT {SERVER} FROM servers s WHERE s.status = 'active' AND s.health_status <> 'unhealthy' ORDER BY s.seq"
+
+
+async def active(conn: Conn) -> list[Server]:
+    return [server_of(row) for row in await conn.fetch(ACTIVE)]

@@ -1,0 +1,128 @@
+"""Rows of `slots`: capacity as rows, so that taking a seat is one statement and no counter can drift."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from database_service.domain.capacity import Room
+from database_service.domain.ids import DatabaseId, ServerId
+from database_service.store.pool import Conn
+
+OPEN = "s.status = 'active' AND NOT s.cordoned AND NOT s.manual AND s.health_status <> 'unhealthy'"
+"""A server that takes new databases."""
+
+INSERT = "INSERT INTO slots (server_id, ordinal, rank) SELECT $1, o, r FROM unnest($2::int[], $3::bigint[]) AS t (o, r)"
+
+
+async def insert(conn: Conn, server_id: ServerId, ranks: Sequence[int]) -> None:
+    """One slot for each rank, numbered from 1."""
+    await conn.execute(INSERT, server_id, list(range(1, len(ranks) + 1)), list(ranks))
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    server_id: ServerId
+    rank: int
+
+
+# Which slot hardly matters, so nobody queues for one: SKIP LOCKED hands out the next free one.
+RESERVE = f"""
+UPDATE slots t SET database_id = $1
+WHERE (t.server_id, t.ordinal) = (
+  SELECT f.server_id, f.ordinal FROM slots f JOIN servers s ON s.id = f.server_id
+  WHERE f.database_id IS NULL AND s.server_type = 'shared' AND {OPEN}
+    AND ($2::text IS NULL OR NOT EXISTS (SELECT 1 FROM databases x WHERE x.server_id = s.id AND x.name = $2))
+  ORDER BY f.rank LIMIT 1 FOR UPDATE OF f SKIP LOCKED)
+RETURNING t.server_id, t.rank"""
+
+
+async def reserve(conn: Conn, database_id: DatabaseId, wanted_name: str | None = None) -> Seat | None:
+    """A free slot on an open shared server (that has no database of this name), now taken. None: there is no room."""
+    row = await conn.fetchrow(RESERVE, database_id, wanted_name)
+    return Seat(row["server_id"], row["rank"]) if row else None
+
+
+RESERVE_ON = """
+UPDATE slots t SET database_id = $1
+WHERE (t.server_id, t.ordinal) = (
+  SELECT f.server_id, f.ordinal FROM slots f WHERE f.server_id = $2 AND f.database_id IS NULL
+  ORDER BY f.rank LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING t.server_id, t.rank"""
+
+
+async def reserve_on(conn: Conn, database_id: DatabaseId, server_id: ServerId) -> Seat | None:
+    """A free slot on this very server, in whatever state it is: it was ordered for this database."""
+    row = await conn.fetchrow(RESERVE_ON, database_id, server_id)
+    return Seat(row["server_id"], row["rank"]) if row else None
+
+
+FREE = "UPDATE slots SET database_id = NULL WHERE database_id = $1"
+
+
+async def free(conn: Conn, database_id: DatabaseId) -> None:
+    await conn.execute(FREE, database_id)
+
+
+REMOVE_FREE = "DELETE FROM slots WHERE server_id = $1 AND database_id IS NULL"
+
+
+async def remove_free(conn: Conn, server_id: ServerId) -> None:
+    """Close a server for good. A reservation in flight holds its slot's row and is waited for."""
+    await conn.execute(REMOVE_FREE, server_id)
+
+
+REMOVE_ALL = "DELETE FROM slots WHERE server_id = $1"
+
+
+async def remove_all(conn: Conn, server_id: ServerId) -> None:
+    await conn.execute(REMOVE_ALL, server_id)
+
+
+OCCUPIED = "SELECT count(*) FROM slots WHERE server_id = $1 AND database_id IS NOT NULL"
+
+
+async def occupied(conn: Conn, server_id: ServerId) -> int:
+    count: int = await conn.fetchval(OCCUPIED, server_id)
+    return count
+
+
+CAPACITY_LOCK = 0x64627363  # "dbsc": one decision about capacity at a time, over all processes
+LOCK_CAPACITY = f"SELECT pg_try_advisory_xact_lock({CAPACITY_LOCK})"
+
+
+async def lock_capacity(conn: Conn) -> bool:
+    """The right to decide about capacity, until this transaction ends. False: somebody is just deciding."""
+    granted: bool = await conn.fetchval(LOCK_CAPACITY)
+    return granted
+
+
+ROOM = f"""
+SELECT
+  (SELECT count(*) FROM databases WHERE status = 'waiting' AND server_type = 'shared') AS waiting,
+  (SELECT count(*) FROM databases d JOIN servers s ON s.id = d.server_id
+    WHERE d.instance_id IS NULL AND d.status IN ('spare', 'creating') AND {OPEN}) AS spares,
+  (SELECT count(*) FROM slots f JOIN servers s ON s.id = f.server_id
+    WHERE f.database_id IS NULL AND s.server_type = 'shared' AND {OPEN}) AS free,
+  (SELECT coalesce(sum(s.max_instances), 0) FROM servers s
+    WHERE s.server_type = 'shared' AND s.status IN ('provisioning', 'initializing') AND NOT s.cordoned AND NOT s.manual) AS coming,
+  (SELECT count(*) FROM servers s WHERE s.server_type = 'shared' AND {OPEN}) AS open_servers,
+  (SELECT count(*) FROM servers s WHERE s.server_type = 'shared' AND s.status IN ('provisioning', 'initializing')) AS coming_servers,
+  (SELECT count(*) FROM servers s WHERE s.server_type = 'shared' AND s.status NOT IN ('deprovisioning', 'gone')) AS servers,
+  (SELECT count(*) FROM databases WHERE claimed_at > $1) AS claims"""
+
+
+async def room(conn: Conn, since: datetime, minutes: float) -> Room:
+    """The shared fleet, counted; demand is measured from `since`, `minutes` ago."""
+    row = await conn.fetchrow(ROOM, since)
+    if row is None:
+        raise LookupError("a query without FROM returned no row")
+    return Room(
+        waiting=row["waiting"],
+        spares=row["spares"],
+        free=row["free"],
+        coming=row["coming"],
+        open_servers=row["open_servers"],
+        coming_servers=row["coming_servers"],
+        servers=row["servers"],
+        claims_per_minute=row["claims"] / minutes,
+    )
