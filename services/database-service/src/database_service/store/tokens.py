@@ -18,7 +18,9 @@ ON CONFLICT (hash) DO NOTHING RETURNING {_COLUMNS}"""
 FIND = f"SELECT {_COLUMNS} FROM tokens WHERE hash = $1"
 
 # The first revocation stands: a repeated one changes nothing, not even its time.
-REVOKE = f"UPDATE tokens SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1 RETURNING {_COLUMNS}, revoked_at = $2 AS now_revoked"
+REVOKE = f"""
+UPDATE tokens SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1
+RETURNING {_COLUMNS}, revoked_at = $2 AS now_revoked"""
 
 TOUCH = "UPDATE tokens SET last_used_at = greatest(last_used_at, $2) WHERE id = ANY ($1::uuid[])"
 

@@ -1,0 +1,62 @@
+"""Statistics, the audit trail and API tokens."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from database_service.actions import tokens as token_actions
+from database_service.api.inject import AdminReader, AdminWriter, Use
+from database_service.api.paging import Cursor, Limit, position_of
+from database_service.api.rendering import NO_STORE, answer
+from database_service.api.schemas.admin import EventsOut, IssuedOut, IssueIn, StatsOut, TokenOut, TokensOut
+from database_service.api.schemas.common import CallerId
+from database_service.domain.ids import TokenId
+from database_service.views import events as events_view
+from database_service.views import stats as stats_view
+from database_service.views import tokens as tokens_view
+
+router = APIRouter(prefix="/api/database/admin", tags=["admin"])
+
+
+@router.get("/stats", responses={200: {"model": StatsOut}})
+async def stats(asked: AdminReader, deps: Use) -> Response:
+    """The whole fleet in numbers."""
+    return answer(StatsOut.of(await stats_view.stats(deps)))
+
+
+@router.get("/events", responses={200: {"model": EventsOut}})
+async def events(
+    asked: AdminReader,
+    deps: Use,
+    instance_id: Annotated[CallerId | None, Query()] = None,
+    subject_id: Annotated[UUID | None, Query(description="A server, a database or a token.")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Response:
+    """The audit trail, newest first."""
+    before = position_of(cursor) if cursor is not None else events_view.NEWEST
+    page = await events_view.page(deps, instance_id=instance_id, subject_id=subject_id, before=before, limit=limit)
+    return answer(EventsOut.of(page))
+
+
+@router.post("/tokens", status_code=201, responses={201: {"model": IssuedOut}})
+async def issue(wanted: IssueIn, asked: AdminWriter, deps: Use) -> Response:
+    """A new API token, shown this once. A token can give only scopes it holds itself."""
+    asked.caller.must_hold(wanted.scopes)
+    token, secret = await token_actions.issue(deps, wanted.name, wanted.scopes, wanted.expires_at, asked.who)
+    return answer(IssuedOut.with_text(token, secret), 201, NO_STORE)
+
+
+@router.get("/tokens", responses={200: {"model": TokensOut}})
+async def tokens(asked: AdminWriter, deps: Use) -> Response:
+    """All API tokens, without their texts."""
+    return answer(TokensOut(tokens=[TokenOut.of(token) for token in await tokens_view.all_tokens(deps)]))
+
+
+@router.delete("/tokens/{token_id}", status_code=204)
+async def revoke(token_id: UUID, asked: AdminWriter, deps: Use) -> Response:
+    """It stops working everywhere within a moment."""
+    await token_actions.revoke(deps, TokenId(token_id), asked.who)
+    return Response(status_code=204)

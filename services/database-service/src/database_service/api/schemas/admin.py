@@ -1,0 +1,155 @@
+"""Statistics, events, tokens and health on the wire."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from database_service.api.paging import cursor_of
+from database_service.api.schemas.common import In, Line, Out
+from database_service.auth.scopes import Scope
+from database_service.domain.answers import Token
+from database_service.domain.secret import Secret
+from database_service.views.events import EventPage, EventView
+from database_service.views.stats import Stats
+
+
+class StatsOut(Out):
+    """The fleet in numbers. Capacity and use are slots; utilization is percent."""
+
+    total_pools: int
+    active_pools: int
+    total_capacity: int
+    total_used: int
+    total_free: int
+    total_spare: int
+    total_waiting: int
+    overall_utilization: float
+    by_status: Mapping[str, int] = Field(description="Servers by status; `maintenance` is active and cordoned.")
+    by_type: Mapping[str, int]
+    by_health: Mapping[str, int]
+    databases: Mapping[str, int] = Field(description="Databases by status.")
+
+    @classmethod
+    def of(cls, stats: Stats) -> "StatsOut":
+        return cls(
+            total_pools=stats.servers,
+            active_pools=stats.active,
+            total_capacity=stats.capacity,
+            total_used=stats.used,
+            total_free=stats.free,
+            total_spare=stats.databases.get("spare", 0),
+            total_waiting=stats.databases.get("waiting", 0),
+            overall_utilization=round(100 * stats.used / stats.capacity, 1) if stats.capacity else 0.0,
+            by_status=stats.by_status,
+            by_type=stats.by_type,
+            by_health=stats.by_health,
+            databases=stats.databases,
+        )
+
+
+class EventOut(Out):
+    """One change: who did what to which, when, why, from what to what, in which request."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    subject_id: UUID
+    instance_id: str | None
+    before: str | None
+    after: str | None
+    why: str | None
+    request_id: str | None
+
+    @classmethod
+    def of(cls, event: EventView) -> "EventOut":
+        return cls(
+            id=event.id,
+            at=event.at,
+            actor=event.actor,
+            action=event.action,
+            subject=event.subject,
+            subject_id=event.subject_id,
+            instance_id=event.instance_id,
+            before=event.before,
+            after=event.after,
+            why=event.why,
+            request_id=event.request_id,
+        )
+
+
+class EventsOut(Out):
+    events: list[EventOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: EventPage) -> "EventsOut":
+        return cls(events=[EventOut.of(event) for event in page.events], next_cursor=cursor_of(page.next_before))
+
+
+class IssueIn(In):
+    name: Line
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
+    expires_at: AwareDatetime | None = Field(None, description="Without it the token is valid until it is revoked.")
+
+
+class TokenOut(Out):
+    id: UUID
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+
+    @classmethod
+    def of(cls, token: Token) -> "TokenOut":
+        return cls(
+            id=token.id,
+            name=token.name,
+            scopes=list(token.scopes),
+            created_at=token.created_at,
+            created_by=token.created_by,
+            expires_at=token.expires_at,
+            revoked_at=token.revoked_at,
+            last_used_at=token.last_used_at,
+        )
+
+
+class IssuedOut(TokenOut):
+    token: str = Field(description="Shown this once; only its hash is stored.")
+
+    @classmethod
+    def with_text(cls, token: Token, secret: Secret) -> "IssuedOut":
+        return cls(**TokenOut.of(token).__dict__, token=secret.reveal())
+
+
+class TokensOut(Out):
+    tokens: list[TokenOut]
+
+
+class AliveOut(Out):
+    status: Literal["alive"] = "alive"
+    checked: list[str] = Field(default=["this process answers"], description="All that this answer stands for.")
+
+
+class CheckOut(Out):
+    ok: bool
+    ms: float
+    message: str | None = None
+
+
+class ReadyOut(Out):
+    """`ready`: all is well. `degraded`: requests are served, but work behind them waits. `unavailable`: they are not."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    control_database: CheckOut
+    broker: CheckOut | None = Field(description="Null where none is configured.")
+    overdue_seconds: float | None = Field(
+        description="How long the oldest due work has waited for a worker; null if unknown."
+    )

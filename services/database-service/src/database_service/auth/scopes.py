@@ -1,0 +1,16 @@
+"""What a token may do. Each scope stands alone: none includes another, so a token reads exactly as what it may do."""
+
+from collections.abc import Set
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    DATABASES_READ = "databases:read"
+    DATABASES_WRITE = "databases:write"
+    DATABASES_SECRETS = "databases:secrets"
+    ADMIN_READ = "admin:read"
+    ADMIN_WRITE = "admin:write"
+    METRICS_READ = "metrics:read"
+
+
+ALL: Set[str] = frozenset(Scope)

@@ -1,0 +1,85 @@
+"""Numbers for Prometheus. One registry per process; each process (API, worker) is scraped for itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+
+__all__ = ["CONTENT_TYPE", "REGISTRY", "Fleet", "allocated", "nudged", "render", "request", "show_fleet", "step"]
+
+REGISTRY = CollectorRegistry()
+
+_LATENCY_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_STEP_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+_REQUESTS = Counter("dbs_http_requests", "HTTP requests.", ("method", "route", "status"), registry=REGISTRY)
+_LATENCY = Histogram(
+    "dbs_http_request_seconds", "How long they took.", ("method", "route"), buckets=_LATENCY_S, registry=REGISTRY
+)
+_ALLOCATIONS = Counter("dbs_allocations", "Allocations by outcome.", ("outcome",), registry=REGISTRY)
+_STEPS = Histogram(
+    "dbs_step_seconds", "Reconcile steps by outcome.", ("reconciler", "outcome"), buckets=_STEP_S, registry=REGISTRY
+)
+_NUDGES = Counter(
+    "dbs_nudges", "Nudges by outcome; a lost one costs time until the next sweep.", ("outcome",), registry=REGISTRY
+)
+
+_SERVERS = Gauge("dbs_servers", "Servers that are not gone.", ("status", "health"), registry=REGISTRY)
+_SLOTS = Gauge("dbs_slots", "Room for databases, in slots.", ("state",), registry=REGISTRY)
+_DATABASES = Gauge("dbs_databases", "Tenant databases that are not purged.", ("status",), registry=REGISTRY)
+
+AllocationOutcome = Literal["spare", "built", "replay", "pending", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The fleet at the moment of a scrape. `servers` is counted by (status, health)."""
+
+    servers: Mapping[tuple[str, str], int]
+    slots_free: int
+    slots_used: int
+    databases: Mapping[str, int]
+
+
+def request(method: str, route: str, status: int, seconds: float) -> None:
+    """An HTTP request was answered; `route` is the template, never the path with ids in it."""
+    counter, latency = _of_route(method, route, status)
+    counter.inc()
+    latency.observe(seconds)
+
+
+@cache  # finding a labelled child costs more than counting; there are few routes and statuses
+def _of_route(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return _REQUESTS.labels(method, route, str(status)), _LATENCY.labels(method, route)
+
+
+def allocated(outcome: AllocationOutcome) -> None:
+    _ALLOCATIONS.labels(outcome).inc()
+
+
+def step(reconciler: str, outcome: str, seconds: float) -> None:
+    """A reconcile step ended; `outcome` is a move's name or an error's code: a short list, never a message."""
+    _STEPS.labels(reconciler, outcome).observe(seconds)
+
+
+def nudged(outcome: Literal["sent", "lost"]) -> None:
+    _NUDGES.labels(outcome).inc()
+
+
+def show_fleet(fleet: Fleet) -> None:
+    _SERVERS.clear()
+    for (status, health), count in fleet.servers.items():
+        _SERVERS.labels(status, health).set(count)
+    _SLOTS.labels("free").set(fleet.slots_free)
+    _SLOTS.labels("used").set(fleet.slots_used)
+    _DATABASES.clear()
+    for status, count in fleet.databases.items():
+        _DATABASES.labels(status).set(count)
+
+
+def render() -> bytes:
+    """All of it in Prometheus' text format."""
+    return generate_latest(REGISTRY)

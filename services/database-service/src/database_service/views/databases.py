@@ -1,0 +1,82 @@
+"""A tenant database as its caller may see it: where it is, what it may use, until when. Never a password."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from database_service.deps import Deps
+from database_service.domain.errors import DatabaseGone, DatabaseNotFound
+from database_service.domain.ids import DatabaseId, InstanceId, ServerId
+from database_service.domain.plans import Limits, plan_of
+
+
+@dataclass(frozen=True, slots=True)
+class LoginView:
+    """A role that can log in; `expires_at` is when it stops working, None for as long as the database lives."""
+
+    role: str
+    state: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseView:
+    """One tenant database. Everything about its server is None until it has a seat."""
+
+    id: DatabaseId
+    instance_id: InstanceId
+    customer_id: str
+    status: str
+    status_since: datetime
+    plan_tier: str
+    server_type: str
+    template: str
+    name: str
+    protected: bool
+    purge_after: datetime | None
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    ready_at: datetime | None
+    released_at: datetime | None
+    server_id: ServerId | None
+    server_name: str | None
+    server_status: str | None
+    server_health: str | None
+    host: str | None
+    port: int | None
+    postgres_version: str | None
+
+    @property
+    def limits(self) -> Limits:
+        return plan_of(self.plan_tier).limits
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    database: DatabaseView
+    logins: tuple[LoginView, ...]
+    """The newest first."""
+
+
+STATUS = """
+SELECT d.id, d.instance_id, d.customer_id, d.status, d.status_since, d.plan_tier, d.server_type, d.template, d.name, d.protected,
+       d.purge_after, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at, d.server_id, s.name AS server_name,
+       s.status AS server_status, s.health_status AS server_health, s.host, s.port, s.postgres_version
+FROM databases d LEFT JOIN servers s ON s.id = d.server_id
+WHERE d.instance_id = $1"""
+
+LOGINS = """
+SELECT role, state, created_at, expires_at FROM logins WHERE database_id = $1 AND state <> 'dropped' ORDER BY created_at DESC, id"""
+
+
+async def status(deps: Deps, instance_id: InstanceId) -> DatabaseStatus:
+    """DatabaseNotFound where there never was one, DatabaseGone where its data is deleted."""
+    async with deps.db.reading() as conn:
+        row = await conn.fetchrow(STATUS, instance_id)
+        logins = await conn.fetch(LOGINS, row["id"]) if row else []
+    if row is None:
+        raise DatabaseNotFound(instance_id)
+    if row["status"] == "purged":
+        raise DatabaseGone(instance_id)
+    return DatabaseStatus(DatabaseView(**dict(row)), tuple(LoginView(**dict(login)) for login in logins))
