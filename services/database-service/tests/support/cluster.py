@@ -58,11 +58,11 @@ def running_cluster() -> Iterator[Cluster]:
     runtime = PostgresRuntime.find()
     home = Path(tempfile.mkdtemp(prefix="dbs-test-", dir="/tmp"))
     home.chmod(0o755)
-    server = Postmaster(runtime, home / "data", home / "log" / "postgres.log", home / "postgres.lock")
+    server = Postmaster.at(runtime, home)
     cluster = Cluster("127.0.0.1", free_port(), "admin", Secret("test-only"), home / "socket")
-    for directory in (home / "log", cluster.socket_dir):
-        directory.mkdir()
-        runtime.account.owns(directory)
+    server.prepare()
+    cluster.socket_dir.mkdir()
+    runtime.account.owns(cluster.socket_dir)
     try:
         runtime.initdb(server.data_dir, cluster.superuser, cluster.password, durable=False)
         where = {"port": str(cluster.port), "unix_socket_directories": str(cluster.socket_dir)}

@@ -7,6 +7,7 @@ block.
 
 import fcntl
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ LEFTOVERS_S = 10.0
 SHUTDOWNS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 """Fast, immediate, by force; each with the seconds it is given."""
 LOG_KEPT_BYTES = 10 * 1024 * 1024
+LOG_PREFIX = re.compile(r"^.*?\[\d+\] +[A-Z]+:\s+")
 PID_LINE, PORT_LINE, STATE_LINE = 0, 3, 7
 """Lines of postmaster.pid (PostgreSQL's src/include/utils/pidfile.h)."""
 
@@ -47,6 +49,17 @@ class Postmaster:
     log_file: Path
     lock_file: Path
 
+    @classmethod
+    def at(cls, runtime: PostgresRuntime, directory: Path) -> "Postmaster":
+        """The usual layout: `data`, `log/postgres.log` and `postgres.lock` in one directory."""
+        return cls(runtime, directory / "data", directory / "log" / "postgres.log", directory / "postgres.lock")
+
+    def prepare(self) -> None:
+        """Make the directories it needs around its data. The data itself is made by `runtime.initdb`."""
+        self.runtime.make_enterable(self.data_dir.parent)
+        self.runtime.make_enterable(self.log_file.parent)
+        self.runtime.account.owns(self.log_file.parent)
+
     def configure(self, settings: Mapping[str, str]) -> None:
         """Write the parameters it starts with; read by the server at its next start."""
         text = "".join(f"{name} = {_quoted(value)}\n" for name, value in sorted(settings.items()))
@@ -60,11 +73,11 @@ class Postmaster:
             self._forget_recycled_pid()
             told = self._log_size()
             arguments = ["start", "-W", "-s", "-D", str(self.data_dir), "-l", str(self.log_file)]
-            self.runtime.run("pg_ctl", arguments, pass_fds=[lock])
-        if not _within(START_FATE_S, self._fate_is_known):
-            return
-        if self.look() is None:
-            raise ProvisioningFailed(f"PostgreSQL in {self.data_dir} gave up at once: {self.last_words(told)}")
+            said = self.runtime.run("pg_ctl", arguments, pass_fds=[lock])
+        if _within(START_FATE_S, self._fate_is_known) and self.look() is None:
+            raise ProvisioningFailed(
+                f"PostgreSQL in {self.data_dir} gave up: {one_sentence(said + self._logged(told))}."
+            )
 
     def stop(self) -> None:
         """Shut it down and wait until nothing of it lives. Not running is success."""
@@ -82,14 +95,19 @@ class Postmaster:
             return None
         return Running(pid, _number(lines, PORT_LINE), settled=len(lines) > STATE_LINE)
 
-    def last_words(self, since: int = 0) -> str:
-        """What it logged last, as one line; no statement and no secret is ever logged (see `sizing.ALWAYS`)."""
+    def last_words(self) -> str:
+        """What it logged last, without the time; no statement and no secret is ever logged (see `sizing.ALWAYS`)."""
+        last = (self._logged(since=0).rstrip().splitlines() or ["it said nothing"])[-1]
+        return LOG_PREFIX.sub("", last)
+
+    def _logged(self, since: int) -> str:
+        """The newest of its log, 4 KiB at most."""
         try:
             with self.log_file.open("rb") as log:
                 log.seek(max(since, log.seek(0, os.SEEK_END) - 4096))
-                return one_sentence(log.read().decode(errors="replace"))
+                return log.read().decode(errors="replace")
         except FileNotFoundError:
-            return one_sentence("")
+            return ""
 
     # -- whether it lives ---------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ INITDB_TIMEOUT_S = 120
 QUICK_TIMEOUT_S = 20
 # Nothing of our own environment reaches a server: it may hold the key ring.
 ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+COMPLAINT = re.compile(r"(?:FATAL|PANIC|error):\s+(.+)")
 ACCESS = """\
 # Written by database-service: a password, always.
 local  all  all                scram-sha-256
@@ -231,10 +232,11 @@ class PostgresRuntime:
             raise ProvisioningFailed(f"The account {self.account.name!r} cannot enter {directory}.")
 
 
-def one_sentence(output: str, lines: int = 3) -> str:
-    """The last lines of what a program said, as one line."""
+def one_sentence(output: str, lines: int = 2) -> str:
+    """What a program complained about, as one line: its errors, or, where none is marked as one, its last lines."""
     said = [line.strip() for line in output.splitlines() if line.strip()]
-    return "; ".join(said[-lines:]) or "it said nothing"
+    complaints = [found[1] for line in said if (found := COMPLAINT.search(line))]
+    return "; ".join((complaints or said)[-lines:]) or "it said nothing"
 
 
 def write_whole(path: Path, text: str, account: Account | None = None) -> None:
