@@ -176,6 +176,12 @@ class Settings(BaseSettings):
     sweep_interval_s: Seconds = Field(
         2, description="How often everything that is due is looked at; the guarantee behind nudges."
     )
+    enforce_interval_s: Seconds = Field(
+        15, description="How often sessions that overrun their plan's statement or idle time are looked for and ended."
+    )
+    refill_interval_s: Seconds = Field(
+        15, description="How often spares are counted and refilled, beside the refill after each sweep."
+    )
     sweep_width: int = Field(16, ge=1, le=256, description="Rows one sweep works on at once.")
 
     rotation_overlap_s: Seconds = Field(
@@ -258,6 +264,11 @@ class Settings(BaseSettings):
     def bootstrap_token(self) -> Secret | None:
         """The first API token, where one is set."""
         return Secret(self.admin_token.get_secret_value()) if self.admin_token else None
+
+    def as_environment(self) -> dict[str, str]:
+        """What a child process needs to read the same settings. Secrets only as the names of their files."""
+        told = self.model_dump(mode="json", exclude=set(SECRET_NAMES), exclude_none=True)
+        return {name.upper(): str(value) for name, value in told.items()}
 
     def policy(self) -> Policy:
         """The numbers that reconcilers and verbs obey."""

@@ -4,16 +4,19 @@ import structlog
 
 from database_service.deps import Deps
 from database_service.domain.errors import ServiceError
-from database_service.domain.ids import RECONCILER, ServerId
+from database_service.domain.ids import RECONCILER, DatabaseId, ServerId
 from database_service.domain.plans import PLANS
 from database_service.domain.servers import Server, Status
+from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.capacity import in_parallel
 from database_service.reconcilers.retiring import retire_in
-from database_service.store import logins, servers
+from database_service.store import databases, logins, servers
 
 log = structlog.get_logger(__name__)
+
+MOST_PURGED_AT_ONCE = 500
 
 
 async def check_health(deps: Deps) -> int:
@@ -70,3 +73,16 @@ async def _retire_failed(deps: Deps, server_id: ServerId) -> Server | None:
         if server is None or server.status is not Status.ERROR:
             return None
         return await retire_in(conn, deps, server, RECONCILER, why="it failed and never recovered")
+
+
+async def purge_released(deps: Deps) -> int:
+    """End what is past its grace, without waiting for the sweep's turn; returns how many were past it."""
+    async with deps.db.connection() as conn:
+        past = await databases.past_grace(conn, deps.now(), MOST_PURGED_AT_ONCE)
+    await in_parallel(deps, past, lambda row_id: _purge_and_drop(deps, DatabaseId(row_id)))
+    return len(past)
+
+
+async def _purge_and_drop(deps: Deps, database_id: DatabaseId) -> None:
+    if await database_steps.step(deps, database_id):
+        await database_steps.step(deps, database_id)

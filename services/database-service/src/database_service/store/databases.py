@@ -108,7 +108,7 @@ WITH picked AS MATERIALIZED (
   ORDER BY d.rank LIMIT 1 FOR UPDATE OF d SKIP LOCKED
 ), claimed AS (
   UPDATE databases d SET status = 'ready', status_since = $3, instance_id = $2, customer_id = $4, asked_tier = $5, plan_tier = $5,
-    claimed_at = $3, ready_at = $3, version = d.version + 1, due_at = CASE WHEN d.limits_tier = $5 THEN NULL ELSE $3 END
+    claimed_at = $3, ready_at = $3, version = d.version + 1, due_at = CASE WHEN d.limits_tier = $5 THEN NULL ELSE $3::timestamptz END
   FROM picked WHERE d.id = picked.id
   RETURNING {DATABASE}
 ), noted AS (
@@ -153,7 +153,7 @@ async def claim_spare_to_rename(conn: Conn, ask: Ask, now: datetime, lease: time
 INSERT = f"""
 INSERT INTO databases AS d (id, status, status_since, instance_id, customer_id, asked_tier, server_type, require_dedicated,
   database_name, plan_tier, template, server_id, rank, name, owner_role, due_at, lease_until, lease_token, created_at, claimed_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $3, $16, $17, $3, CASE WHEN $4::text IS NULL THEN NULL ELSE $3 END)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $3, $16, $17, $3, CASE WHEN $4::text IS NULL THEN NULL ELSE $3::timestamptz END)
 RETURNING {DATABASE}"""
 
 
@@ -224,7 +224,7 @@ WITH waiting AS MATERIALIZED (
   UPDATE databases d SET status = 'ready', status_since = $2, instance_id = g.instance_id, customer_id = g.customer_id,
     asked_tier = g.asked_tier, plan_tier = g.plan_tier, created_at = g.created_at, protected = g.protected,
     claimed_at = g.created_at, ready_at = $2, version = d.version + 1,
-    due_at = CASE WHEN d.limits_tier = g.plan_tier THEN NULL ELSE $2 END
+    due_at = CASE WHEN d.limits_tier = g.plan_tier THEN NULL ELSE $2::timestamptz END
   FROM gone g WHERE d.id = g.spare_id
   RETURNING d.id, d.instance_id
 ), noted AS (
@@ -344,7 +344,7 @@ async def lock_all_on(conn: Conn, server_id: ServerId) -> list[Database]:
 
 
 FORGET_ON = """
-UPDATE databases SET status = 'purged', status_since = CASE WHEN status = 'purged' THEN status_since ELSE $2 END,
+UPDATE databases SET status = 'purged', status_since = CASE WHEN status = 'purged' THEN status_since ELSE $2::timestamptz END,
   server_id = NULL, physical_name = NULL, due_at = NULL, version = version + 1
 WHERE server_id = $1"""
 
@@ -362,3 +362,12 @@ WHERE server_id = $1 AND instance_id IS NULL AND status IN ('spare', 'creating')
 async def purge_spares_on(conn: Conn, server_id: ServerId, now: datetime) -> None:
     """Spares of a server that outlives our interest in it are dropped from it."""
     await conn.execute(PURGE_SPARES_ON, server_id, now)
+
+
+PAST_GRACE = """
+SELECT id FROM databases WHERE status = 'released' AND NOT protected AND purge_after <= $1 AND due_at <= $1
+ORDER BY purge_after LIMIT $2"""
+
+
+async def past_grace(conn: Conn, now: datetime, most: int) -> list[UUID]:
+    return [row["id"] for row in await conn.fetch(PAST_GRACE, now, most)]

@@ -1,0 +1,96 @@
+"""The names other services and the beat call. Each is two lines: an id in, a step out."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+from celery import Celery, Task
+
+from database_service.actions.allocate import provision_dedicated
+from database_service.actions.order_server import order_pool
+from database_service.broker import celery as names
+from database_service.domain.ids import CustomerId, DatabaseId, InstanceId, ServerId, Who
+from database_service.domain.plans import plan_of
+from database_service.reconcilers import capacity, databases, servers, sweep, upkeep
+from database_service.tasks.loop import loop
+
+START_PATIENCE = timedelta(seconds=30)
+
+
+def register(app: Celery) -> None:
+    """Give every task its public name."""
+    app.task(name="provision_database_pool", bind=True)(provision_database_pool)
+    app.task(name="provision_dedicated_server")(provision_dedicated_server)
+    app.task(name=names.RECONCILE_SERVER)(reconcile_server)
+    app.task(name=names.RECONCILE_DATABASE)(reconcile_database)
+    app.task(name=names.RECONCILE_CAPACITY)(one_at_a_time(reconcile_capacity))
+    app.task(name="sweep")(one_at_a_time(sweep_due))
+    app.task(name="health_check_db_pools")(one_at_a_time(health_check_db_pools))
+    app.task(name="enforce_limits")(one_at_a_time(enforce_limits))
+    app.task(name="refill_spares")(one_at_a_time(reconcile_capacity))
+    app.task(name="cleanup_failed_pools")(one_at_a_time(cleanup_failed_pools))
+    app.task(name="purge_released")(one_at_a_time(purge_released))
+
+
+def one_at_a_time(work: Callable[[], None]) -> Callable[[], None]:
+    """Work that is asked for while it runs is done once more afterwards, not beside itself: many calls are one."""
+    running = threading.Lock()
+    asked_for = threading.Event()
+
+    def guarded() -> None:
+        asked_for.set()
+        while asked_for.is_set() and running.acquire(blocking=False):
+            try:
+                asked_for.clear()
+                work()
+            finally:
+                running.release()
+
+    return guarded
+
+
+# A doubled or redelivered message carries the same task id, so it orders one pool.
+def provision_database_pool(self: Task, max_instances: int = 50) -> None:
+    loop.run(lambda deps: order_pool(deps, _caller(self), max_instances=max_instances, request_key=f"task:{self.request.id}"))
+
+
+def _caller(task: Task) -> Who:
+    return Who("task:provision_database_pool", task.request.id)
+
+
+def provision_dedicated_server(instance_id: str, customer_id: str, plan_tier: str) -> None:
+    who, tier = Who("task:provision_dedicated_server"), plan_of(plan_tier).tier
+    loop.run(lambda deps: provision_dedicated(deps, InstanceId(instance_id), CustomerId(customer_id), tier, who))
+
+
+def reconcile_server(server_id: str) -> None:
+    loop.run(lambda deps: servers.settle(deps, ServerId(UUID(server_id)), START_PATIENCE))
+
+
+def reconcile_database(database_id: str) -> None:
+    loop.run(lambda deps: databases.step(deps, DatabaseId(UUID(database_id))))
+
+
+def reconcile_capacity() -> None:
+    loop.run(capacity.step)
+
+
+def sweep_due() -> None:
+    loop.run(sweep.sweep)
+
+
+def health_check_db_pools() -> None:
+    loop.run(upkeep.check_health)
+
+
+def enforce_limits() -> None:
+    loop.run(upkeep.enforce_limits)
+
+
+def cleanup_failed_pools() -> None:
+    loop.run(upkeep.cleanup_failed_pools)
+
+
+def purge_released() -> None:
+    loop.run(upkeep.purge_released)

@@ -1,0 +1,67 @@
+"""One event loop and one set of connections for a worker process, whatever number of Celery threads share it."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+import structlog
+import uvloop
+
+from database_service.deps import Deps
+from database_service.domain.errors import Unavailable
+from database_service.settings import load_settings
+from database_service.wiring import open_deps
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Loop:
+    """Opens on first use; `run` waits in the calling thread for a coroutine that runs on the loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._deps: Deps | None = None
+
+    def run(self, work: Callable[[Deps], Awaitable[T]]) -> T | None:
+        """None where a dependency is away: the row stays due, and the next sweep tries again."""
+        try:
+            return self._submit(self._work(work))
+        except* Unavailable as gone:
+            log.warning("task.put_off", error=str(gone.exceptions[0]))
+        return None
+
+    async def _work(self, work: Callable[[Deps], Awaitable[T]]) -> T:
+        return await work(await self._open())
+
+    async def _open(self) -> Deps:
+        async with self._opening:
+            if self._deps is None:
+                self._deps = await self._stack.enter_async_context(open_deps(load_settings()))
+            return self._deps
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._running()).result()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = uvloop.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True).start()
+            return self._loop
+
+    def close(self) -> None:
+        """Give connections back; steps that are cut off are finished by the next sweep."""
+        if self._loop is None:
+            return
+        self._submit(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+loop = Loop()

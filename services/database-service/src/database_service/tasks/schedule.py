@@ -1,0 +1,24 @@
+"""The beat: what is done by the clock. A message that is not taken before the next is sent counts for nothing."""
+
+from typing import Any
+
+from database_service.settings import Settings
+
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+
+
+def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Seconds between two runs of each task."""
+    every: dict[str, float] = {
+        "sweep": settings.sweep_interval_s,
+        "health_check_db_pools": settings.health_interval_s,
+        "enforce_limits": settings.enforce_interval_s,
+        "refill_spares": settings.refill_interval_s,
+        "cleanup_failed_pools": DAY_S,
+        "purge_released": HOUR_S,
+    }
+    return {
+        name: {"task": name, "schedule": seconds, "options": {"expires": min(seconds, HOUR_S)}}
+        for name, seconds in every.items()
+    }

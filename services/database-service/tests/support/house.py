@@ -1,0 +1,153 @@
+"""House: the whole service without its doors, over a real control database and a real tenant server."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import count
+
+import asyncpg
+
+from database_service.broker.nudge import Silent
+from database_service.dataplane.sessions import TenantServers
+from database_service.dataplane.tenants import Tenants
+from database_service.deps import Deps
+from database_service.domain.answers import Allocation, Pending
+from database_service.domain.databases import Ask, Database, Login
+from database_service.domain.ids import CustomerId, InstanceId, ServerId, Who
+from database_service.domain.plans import ServerType, Tier, seat_for
+from database_service.domain.policy import Policy
+from database_service.domain.servers import Address, Server
+from database_service.provisioners.base import Provisioner
+from database_service.provisioners.external import ExternalProvisioner
+from database_service.reconcilers import capacity, servers as server_steps
+from database_service.reconcilers.ordering import Order, place
+from database_service.reconcilers.sweep import sweep
+from database_service.secretbox import SecretBox
+from database_service.store import databases, logins, servers
+from database_service.store.changes import Changes
+from database_service.store.pool import Db, open_pool
+from support.clock import Clock
+from support.cluster import Cluster
+
+WHO = Who("tests", "req-1")
+POLICY = Policy(auto_order=False, spares_least=0, allocate_budget=timedelta(seconds=20))
+
+_numbers = count(1)
+
+
+def ask(instance: str | None = None, tier: Tier = Tier.FREE, **more: object) -> Ask:
+    """An ask as a caller would make it, for an instance of its own unless named."""
+    dedicated = bool(more.pop("require_dedicated", False))
+    return Ask(
+        instance_id=InstanceId(instance or f"i-{next(_numbers)}"),
+        customer_id=CustomerId(str(more.pop("customer", "c-1"))),
+        plan_tier=tier,
+        server_type=seat_for(tier, require_dedicated=dedicated),
+        require_dedicated=dedicated,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@dataclass
+class House:
+    """Deps and what tests say about them. `tenant` is the real server its pools stand on."""
+
+    deps: Deps
+    clock: Clock
+    tenant: Cluster
+
+    def with_policy(self, **changes: object) -> "House":
+        return replace(self, deps=replace(self.deps, policy=replace(self.deps.policy, **changes)))  # type: ignore[arg-type]
+
+    async def pool(self, slots: int = 10, **order: object) -> Server:
+        """A pool of this many slots, active; all pools of a house stand on one real server."""
+        wanted = Order(
+            max_instances=slots, provisioner="external", address=Address(self.tenant.host, self.tenant.port),
+            admin_user=self.tenant.superuser, admin_password=self.tenant.password, **order,  # type: ignore[arg-type]
+        )  # fmt: skip
+        async with self.deps.db.transaction() as conn:
+            server = await place(conn, self.deps, WHO, wanted, None)
+        assert server
+        return await self.settled(server.id)
+
+    async def settled(self, server_id: ServerId) -> Server:
+        await server_steps.settle(self.deps, server_id, timedelta(seconds=30))
+        return await self.server(server_id)
+
+    async def spares(self, number: int) -> None:
+        """Have this many spares built."""
+        deps = replace(self.deps, policy=replace(self.deps.policy, spares_least=number))
+        await capacity.refill(deps)
+
+    async def server(self, server_id: ServerId) -> Server:
+        async with self.deps.db.connection() as conn:
+            server = await servers.get(conn, server_id)
+        assert server
+        return server
+
+    async def database(self, instance: str) -> Database:
+        async with self.deps.db.connection() as conn:
+            database = await databases.of_instance(conn, InstanceId(instance))
+        assert database
+        return database
+
+    async def logins(self, instance: str) -> list[Login]:
+        database = await self.database(instance)
+        async with self.deps.db.connection() as conn:
+            return await logins.alive(conn, database.id)
+
+    async def value(self, sql: str, *args: object) -> object:
+        async with self.deps.db.connection() as conn:
+            return await conn.fetchval(sql, *args)
+
+    async def until_quiet(self, passes: int = 40) -> None:
+        """Sweep until nothing is due; time stands still for what is put off."""
+        for _ in range(passes):
+            if (await sweep(self.deps)).quiet:
+                return
+        raise AssertionError(f"still not quiet after {passes} sweeps")
+
+    async def later(self, span: timedelta) -> None:
+        self.clock.forward(span)
+        await self.until_quiet()
+
+
+async def login(allocation: Allocation | Pending, timeout_s: float = 10, **more: object) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection with just what the caller was given."""
+    assert isinstance(allocation, Allocation), allocation
+    return await asyncpg.connect(
+        host=allocation.address.host, port=allocation.address.port, user=allocation.login.role,
+        password=allocation.password.reveal(), database=allocation.database.name, timeout=timeout_s, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def open_house(
+    control_dsn: str,
+    tenant: Cluster,
+    policy: Policy = POLICY,
+    provisioners: Mapping[str, Provisioner] | None = None,
+    tenants: Callable[[Tenants], Tenants] = lambda real: real,
+) -> AsyncIterator[House]:
+    clock = Clock()
+    pool = await open_pool(control_dsn, least=0, most=20, application="tests")
+    db = Db(pool)
+
+    async def address_of(server_id: ServerId) -> Address | None:
+        async with db.connection() as conn:
+            server = await servers.get(conn, server_id)
+        return server.address if server else None
+
+    sessions = TenantServers(width=policy.build_width)
+    async with Changes(control_dsn) as changes:
+        deps = Deps(
+            db=db, tenants=tenants(sessions), secrets=SecretBox({"test": b"k" * 32}), nudge=Silent(), changes=changes,
+            now=clock, policy=policy,
+            provisioners={"external": ExternalProvisioner(address_of), **(provisioners or {})},
+        )  # fmt: skip
+        try:
+            yield House(deps, clock, tenant)
+        finally:
+            await sessions.aclose()
+            await pool.close()
