@@ -1,0 +1,68 @@
+"""`dbs serve`: the processes of the system, each in the foreground."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from database_service.broker.celery import MAINTENANCE, MONITORING, PROVISIONING
+from database_service.cli.session import session
+
+if TYPE_CHECKING:
+    from database_service.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Run one process of the system in the foreground.")
+_DRAIN_S = 3
+
+
+@app.command()
+def api(context: typer.Context) -> None:
+    """The HTTP API."""
+    import uvicorn  # noqa: PLC0415  each process pays only for what it runs
+
+    settings = _checked(context)
+    uvicorn.run(
+        "database_service.asgi:app",
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,  # the API writes its own, with request ids
+        log_config=None,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+
+
+@app.command()
+def worker(context: typer.Context) -> None:
+    """The worker: reconcile steps, from all three queues."""
+    settings = _checked(context)
+    _celery(
+        *(
+            "worker",
+            "--pool=threads",
+            f"--concurrency={settings.worker_threads}",
+            "--without-gossip",
+            "--without-mingle",
+        ),
+        f"--queues={PROVISIONING},{MONITORING},{MAINTENANCE}",
+    )
+
+
+@app.command()
+def beat(context: typer.Context) -> None:
+    """The beat: sweeps and health checks by the clock. One is enough; two do no harm."""
+    _checked(context)
+    # What was last sent is not worth keeping: everything it sends may be sent twice.
+    _celery("beat", "--schedule=:memory:", "--scheduler=celery.beat:Scheduler")
+
+
+def _celery(*arguments: str) -> None:
+    from database_service.tasks.app import app as celery  # noqa: PLC0415  reads the environment when it is imported
+
+    raise typer.Exit(celery.start([*arguments]) or 0)
+
+
+def _checked(context: typer.Context) -> "Settings":
+    settings = session(context).settings
+    settings.refuse_unsafe()
+    return settings

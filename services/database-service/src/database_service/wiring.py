@@ -1,0 +1,76 @@
+"""Settings → Deps: opens in order, closes in reverse."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+
+from database_service.broker.celery import new_sender
+from database_service.broker.courier import Courier
+from database_service.broker.nudge import Nudge
+from database_service.dataplane.sessions import TenantServers
+from database_service.deps import Deps
+from database_service.provisioners.process import ProcessProvisioner
+from database_service.provisioners.runtime import PostgresRuntime
+from database_service.secretbox import SecretBox
+from database_service.settings import Settings, SettingsError
+from database_service.store.changes import Changes
+from database_service.store.pool import Db, open_pool
+
+CLOSE_PATIENCE_S = 5
+
+
+def utc_now() -> datetime:
+    """The one clock of the running system; tests have their own."""
+    return datetime.now(UTC)  # noqa: TID251  the clock's home
+
+
+@asynccontextmanager
+async def open_deps(
+    settings: Settings, *, nudge: Nudge | None = None, application: str = "database-service"
+) -> AsyncIterator[Deps]:
+    """What verbs and steps use, for as long as the context lasts. Without `nudge`, one that sends to the broker.
+
+    It opens also while database and broker are away. Raises SettingsError and ProvisioningFailed.
+    """
+    settings.refuse_unsafe()
+    policy = settings.policy()
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(
+            settings.database_dsn(), least=0, most=settings.database_connections, application=application
+        )
+        stack.push_async_callback(_close, pool)
+        tenants = await stack.enter_async_context(TenantServers(width=policy.build_width))
+        yield Deps(
+            db=Db(pool),
+            tenants=tenants,
+            provisioners={"process": await asyncio.to_thread(process_provisioner, settings)},
+            secrets=_secret_box(settings),
+            nudge=nudge or stack.enter_context(Courier(new_sender(settings.broker_url()))),
+            changes=await stack.enter_async_context(Changes(settings.database_dsn())),
+            now=utc_now,
+            policy=policy,
+        )
+
+
+def process_provisioner(settings: Settings) -> ProcessProvisioner:
+    """Servers as processes of this machine, below DATA_DIR. ProvisioningFailed where they could not run. Blocks."""
+    runtime = PostgresRuntime.find(settings.postgres_bin_dir)
+    return ProcessProvisioner(runtime, runtime.reachable_home(settings.data_dir / "pools"))
+
+
+def _secret_box(settings: Settings) -> SecretBox:
+    try:
+        return SecretBox.from_ring(settings.key_ring())
+    except ValueError as e:
+        raise SettingsError(f"SECRET_KEYS cannot be used: {e}.") from None
+
+
+async def _close(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    """Politely first: a connection that hangs must not keep a process from ending."""
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_PATIENCE_S)
+    except TimeoutError:
+        pool.terminate()
