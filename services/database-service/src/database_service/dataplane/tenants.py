@@ -16,7 +16,7 @@ class Tenants(Protocol):
     """
 
     async def probe(self, admin: Admin, timeout: timedelta) -> Probe:
-        """A fresh login that runs SQL and a tiny write and reads facts in one round trip. Never raises: not ok says why."""
+        """A fresh login that runs SQL and a tiny write and reads facts in one query. Never raises: not ok says why."""
         ...
 
     async def harden(self, admin: Admin, templates: Sequence[str]) -> None:
@@ -26,8 +26,8 @@ class Tenants(Protocol):
     async def build(self, admin: Admin, tenant: TenantSpec) -> None:
         """Roles, database, grants, limits and logins as `tenant` says, open for login.
 
-        A database that was built before is renamed where its name differs and its door opened again; where it is missing:
-        TenantDatabaseMissing. One of that name that is not owned by `tenant.owner_role`: NameTaken.
+        A database that was built before is renamed where its name differs and its door opened again; where it is
+        missing: TenantDatabaseMissing. One of that name that is not owned by `tenant.owner_role`: NameTaken.
         """
         ...
 
@@ -48,7 +48,10 @@ class Tenants(Protocol):
         ...
 
     async def drop(self, admin: Admin, tenant: TenantSpec) -> None:
-        """Delete the database (under either name) and its roles. Not there is success. NameTaken if it is not ours."""
+        """Delete the database (under either name) and its roles. Not there is success.
+
+        NameTaken if it was built and is somebody else's now. One that was never built owns no name: what is there stays.
+        """
         ...
 
     async def enforce(self, admin: Admin, limits: Mapping[str, Limits]) -> Sequence[Overrun]:

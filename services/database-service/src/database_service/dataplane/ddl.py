@@ -1,0 +1,221 @@
+"""The statements we send to tenant servers, as values. Names and texts are quoted by the server that will run them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import accumulate, pairwise
+
+from database_service.domain.plans import Limits
+
+OWNER_MARK = "database-service: owner of a tenant database"
+"""The comment by which we know an owner role again. Only a superuser, or who administers the role, can write it."""
+
+LOGIN_MARK = "database-service: login of a tenant database"
+"""The same for logins: a member of the owner role that somebody else made is not ours to close or drop."""
+
+OVERLAPPING_LOGINS = 2
+"""Logins of one database that may use all their connections at once: the old and the new one of a rotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Statements that are one transaction. `values` fill its places in order: `%I` is a name, `%L` a text."""
+
+    template: str
+    values: tuple[str, ...] = ()
+
+
+def joined(scripts: Iterable[Script]) -> Script:
+    """All of them in one transaction."""
+    parts = tuple(scripts)
+    return Script(";\n".join(p.template for p in parts), tuple(v for p in parts for v in p.values))
+
+
+RENDER = """
+SELECT array_agg(format(t.template, VARIADIC ($2::text[])[t.first:t.last]) ORDER BY t.ordinal)
+FROM unnest($1::text[], $3::int[], $4::int[]) WITH ORDINALITY AS t (template, first, last, ordinal)
+"""
+
+
+def render_arguments(scripts: Iterable[Script]) -> tuple[list[str], list[str], list[int], list[int]]:
+    """What RENDER takes: templates, all values, and of which to which (from 1, inclusive) belong to each template."""
+    parts = tuple(scripts)
+    ends = list(accumulate((len(p.values) for p in parts), initial=0))
+    first, last = [a + 1 for a, _ in pairwise(ends)], ends[1:]
+    return [p.template for p in parts], [v for p in parts for v in p.values], first, last
+
+
+# -- roles ------------------------------------------------------------------------------------------------------------
+
+
+def create_owner(owner: str) -> Script:
+    return joined(
+        (
+            Script("CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS", (owner,)),
+            Script("COMMENT ON ROLE %I IS %L", (owner, OWNER_MARK)),
+        )
+    )
+
+
+def create_login(role: str, owner: str, verifier: str, limits: Limits) -> Script:
+    """A login that acts as the owner. It keeps INHERIT, so that it may use what the owner may also after RESET ROLE."""
+    return joined(
+        (
+            Script(
+                "CREATE ROLE %I LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS "
+                f"CONNECTION LIMIT {limits.connections:d} PASSWORD %L",
+                (role, verifier),
+            ),
+            Script("COMMENT ON ROLE %I IS %L", (role, LOGIN_MARK)),
+            Script("GRANT %I TO %I", (owner, role)),
+            _acts_as(role, owner),
+            _times(role, limits),
+        )
+    )
+
+
+def reopen_login(role: str, owner: str, verifier: str, limits: Limits) -> Script:
+    """The same for one that is there: the password that is stored becomes the server's, whatever it was."""
+    opened = Script(f"ALTER ROLE %I LOGIN CONNECTION LIMIT {limits.connections:d} PASSWORD %L", (role, verifier))
+    return joined((opened, _acts_as(role, owner), _times(role, limits)))
+
+
+def limit_login(role: str, limits: Limits) -> Script:
+    return joined((Script(f"ALTER ROLE %I CONNECTION LIMIT {limits.connections:d}", (role,)), _times(role, limits)))
+
+
+def close_login(role: str) -> Script:
+    return Script("ALTER ROLE %I NOLOGIN", (role,))
+
+
+def drop_role(role: str) -> Script:
+    return Script("DROP ROLE IF EXISTS %I", (role,))
+
+
+def give_up_objects(role: str, heir: str) -> Script:
+    """In one database: what `role` owns goes to `heir`, what was granted to it is revoked."""
+    return joined((Script("REASSIGN OWNED BY %I TO %I", (role, heir)), give_up_grants(role)))
+
+
+def give_up_grants(role: str) -> Script:
+    return Script("DROP OWNED BY %I", (role,))
+
+
+def _acts_as(role: str, owner: str) -> Script:
+    return Script("ALTER ROLE %I SET role = %L", (role, owner))
+
+
+def _times(role: str, limits: Limits) -> Script:
+    """Only a superuser may change temp_file_limit; the times a session may change itself, and `enforce` minds that."""
+    settings = {
+        "statement_timeout": _milliseconds(limits.statement_timeout),
+        "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction_timeout),
+        "temp_file_limit": f"{limits.temp_file_bytes // 1024}kB",
+    }
+    return joined(Script(f"ALTER ROLE %I SET {name} = '{value}'", (role,)) for name, value in settings.items())
+
+
+def _milliseconds(span: timedelta) -> str:
+    return f"{max(1, span // timedelta(milliseconds=1))}ms"
+
+
+# -- databases --------------------------------------------------------------------------------------------------------
+
+
+def create_database(name: str, owner: str, template: str) -> Script:
+    """Nobody enters it before `open_database`: it is PUBLIC's until then, as no ACL is inherited from a template.
+
+    FILE_COPY sustains more creations than WAL_LOG, whose pages the next checkpoint writes again.
+    """
+    return Script(
+        "CREATE DATABASE %I OWNER %I TEMPLATE %I STRATEGY FILE_COPY ALLOW_CONNECTIONS false", (name, owner, template)
+    )
+
+
+def open_database(name: str, owner: str, limits: Limits) -> Script:
+    """Its logins reach it through the owner role; nobody else may."""
+    return joined(
+        (
+            close_to_public(name),
+            Script("GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I", (name, owner)),
+            Script(f"ALTER DATABASE %I ALLOW_CONNECTIONS true CONNECTION LIMIT {_sessions(limits):d}", (name,)),
+        )
+    )
+
+
+def limit_database(name: str, limits: Limits) -> Script:
+    return Script(f"ALTER DATABASE %I CONNECTION LIMIT {_sessions(limits):d}", (name,))
+
+
+def close_database(name: str) -> Script:
+    """A second bolt: it keeps out whom the tenant let in. Its owner could lift it, but nobody can log in as that."""
+    return Script("ALTER DATABASE %I CONNECTION LIMIT 0", (name,))
+
+
+def rename_database(old: str, new: str) -> Script:
+    return Script("ALTER DATABASE %I RENAME TO %I", (old, new))
+
+
+def drop_database(name: str) -> tuple[Script, Script]:
+    """A tenant may have declared its database a template, which could not be dropped."""
+    return Script("ALTER DATABASE %I IS_TEMPLATE false", (name,)), Script("DROP DATABASE %I WITH (FORCE)", (name,))
+
+
+def close_to_public(name: str) -> Script:
+    return Script("REVOKE ALL ON DATABASE %I FROM PUBLIC", (name,))
+
+
+def clone_pristine(name: str) -> Script:
+    return Script("CREATE DATABASE %I TEMPLATE template0 STRATEGY FILE_COPY", (name,))
+
+
+def seal_template(name: str) -> Script:
+    """No session can enter a sealed template, so none can stand in the way of CREATE DATABASE."""
+    return Script("ALTER DATABASE %I IS_TEMPLATE true; ALTER DATABASE %I ALLOW_CONNECTIONS false", (name, name))
+
+
+def _sessions(limits: Limits) -> int:
+    return limits.connections * OVERLAPPING_LOGINS
+
+
+# -- catalogs ---------------------------------------------------------------------------------------------------------
+
+RESTRICT_CATALOGS = """
+SELECT string_agg(statement, '; ' ORDER BY ordinal) FROM (
+    SELECT 1 AS ordinal, 'REVOKE ALL ON SCHEMA public FROM PUBLIC' AS statement
+    FROM pg_namespace WHERE nspname = 'public'
+    UNION ALL
+    SELECT 2, 'REVOKE SELECT ON pg_catalog.pg_db_role_setting FROM PUBLIC'
+    UNION ALL
+    SELECT 3, format('REVOKE SELECT ON pg_catalog.%1$I FROM PUBLIC; GRANT SELECT (%2$s) ON pg_catalog.%1$I TO PUBLIC',
+                     c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum))
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE c.oid IN ('pg_roles'::regclass, 'pg_user'::regclass)
+      AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('rolconfig', 'useconfig')
+    GROUP BY c.relname
+) AS statements
+"""
+"""A query that writes the script for the database it runs in: settings of roles are hidden from all but superusers.
+
+pg_roles and pg_user stay readable but for the column that shows settings, so `\\du` and introspection work for tenants.
+Which columns there are depends on the version, so the server writes the list.
+"""
+
+REMEMBER_AS_INITIAL = """
+DELETE FROM pg_catalog.pg_init_privs
+WHERE classoid = 'pg_class'::regclass
+  AND objoid IN ('pg_roles'::regclass, 'pg_user'::regclass, 'pg_db_role_setting'::regclass);
+INSERT INTO pg_catalog.pg_init_privs (objoid, classoid, objsubid, privtype, initprivs)
+SELECT oid, 'pg_class'::regclass, 0, 'i', relacl FROM pg_class
+WHERE oid IN ('pg_roles'::regclass, 'pg_user'::regclass, 'pg_db_role_setting'::regclass)
+UNION ALL
+SELECT attrelid, 'pg_class'::regclass, attnum, 'i', attacl FROM pg_attribute
+WHERE attrelid IN ('pg_roles'::regclass, 'pg_user'::regclass) AND attacl IS NOT NULL
+"""
+"""pg_dump writes down every privilege on a catalog that differs from the initial ones. A tenant's dump would carry our
+REVOKEs, and restoring it as a tenant would fail on them; so here they become the initial ones."""
+
+
+def restrict_catalogs(statements: str) -> Script:
+    """`statements` is what RESTRICT_CATALOGS answered."""
+    return Script("%s;" + REMEMBER_AS_INITIAL, (statements,))
