@@ -14,7 +14,7 @@ from database_service.domain.plans import ServerType
 from database_service.domain.secret import Secret
 from database_service.domain.servers import Address, Presence, ServerSpec
 from database_service.provisioners.base import Provisioner
-from database_service.provisioners.place import Hands, Place
+from database_service.provisioners.place import Hands
 from database_service.provisioners.runtime import PostgresRuntime
 
 PASSWORD = Secret("correct horse 'battery\\staple'")
@@ -53,6 +53,11 @@ def postmasters_in(data_dir: Path) -> list[int]:
     """Every process of this machine whose working directory it is and whose parent is no such process itself."""
     inside = {int(entry.name): _parent(entry) for entry in Path("/proc").iterdir() if _works_in(entry, data_dir)}
     return [pid for pid, parent in inside.items() if parent not in inside]
+
+
+def told_by_proc(pid: int, file: str) -> str:
+    """What the kernel tells of a process: `environ`, `cmdline`, `status` …"""
+    return (Path("/proc") / str(pid) / file).read_text()
 
 
 def _works_in(process: Path, directory: Path) -> bool:
@@ -109,9 +114,3 @@ def in_child(work: Callable[[], Coroutine[object, object, None]]) -> int:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def everything_in(home: Path, server_id: ServerId) -> list[Path]:
-    """All that is left of one server."""
-    place = Place(home, server_id)
-    return [path for path in (place.directory, place.grave, place.lock_file) if path.exists()]

@@ -81,6 +81,10 @@ class Place:
     def grave(self) -> Path:
         return self.home / ".removed" / str(self.id)
 
+    def traces(self) -> list[Path]:
+        """What there is of it; nothing once it is removed."""
+        return [path for path in (self.directory, self.grave, self.lock_file) if path.exists()]
+
     def identity(self) -> Identity | None:
         """None where nobody moved in yet. ProvisioningFailed where its file says nothing we understand."""
         try:

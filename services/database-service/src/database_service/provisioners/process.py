@@ -174,7 +174,7 @@ class ProcessProvisioner:
     # -- remove -------------------------------------------------------------------------------------------------------
 
     def _remove(self, place: Place, keep_data: bool) -> None:
-        if not (place.directory.exists() or place.grave.exists()):
+        if not place.traces():
             return
         with _plainly(str(place.id)), self._alone_with(place):
             if place.directory.exists():

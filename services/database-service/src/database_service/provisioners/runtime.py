@@ -9,6 +9,7 @@ import os
 import pwd
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ INITDB_TIMEOUT_S = 120
 QUICK_TIMEOUT_S = 20
 # Nothing of our own environment reaches a server: it may hold the key ring.
 ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-COMPLAINT = re.compile(r"(?:FATAL|PANIC|error):\s+(.+)")
+COMPLAINT = re.compile(r"(?:(?:WARNING|FATAL|PANIC|error):|LOG:(?=\s+(?:could not|invalid|unrecognized)))\s+(.+)")
 ACCESS = """\
 # Written by database-service: a password, always.
 local  all  all                scram-sha-256
@@ -311,9 +312,9 @@ def _reachable_copy(source: Path, account: Account, version: str) -> Path:
         try:
             _copy_once(source.parents[2], copy)
         except OSError:
-            continue  # a read-only or full file system: the next place
+            continue  # a read-only or full file system, or a directory of somebody else: the next place
         bin_dir = copy / WHEEL / "pginstall" / "bin"
-        if _is_ours(cache) and _runs_as(account, bin_dir):
+        if _runs_as(account, bin_dir):
             return bin_dir
     raise ProvisioningFailed(
         f"The account {account.name!r} can run PostgreSQL neither in {source} nor from a copy in {CACHE}."
@@ -321,25 +322,28 @@ def _reachable_copy(source: Path, account: Account, version: str) -> Path:
 
 
 def _copy_once(site_packages: Path, copy: Path) -> None:
-    """The programs, and beside them the libraries they look for by relative path."""
+    """The programs, and beside them the libraries they look for by relative path. OSError where that cannot be."""
     copy.parent.mkdir(parents=True, exist_ok=True)
+    _insist_on_ours(copy.parent)
     copy.parent.chmod(0o755)
     if copy.exists():
         return
     making = Path(tempfile.mkdtemp(prefix=".making-", dir=copy.parent))
     try:
-        making.chmod(0o755)
         shutil.copytree(site_packages / WHEEL / "pginstall", making / WHEEL / "pginstall", symlinks=True)
         shutil.copytree(site_packages / f"{WHEEL}.libs", making / f"{WHEEL}.libs", symlinks=True)
-        for directory in (making / WHEEL, making / WHEEL / "pginstall", making / f"{WHEEL}.libs"):
+        for directory in (making, making / WHEEL, making / WHEEL / "pginstall", making / f"{WHEEL}.libs"):
             directory.chmod(0o755)
-        if not copy.exists():
-            making.rename(copy)
+        making.rename(copy)
+    except OSError:
+        if not copy.exists():  # else another process was faster, and its copy is as good
+            raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _is_ours(directory: Path) -> bool:
+def _insist_on_ours(directory: Path) -> None:
     """Below a world-writable directory anybody can put programs under a name that can be foretold."""
     status = directory.lstat()
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PermissionError(f"{directory} is not ours alone")

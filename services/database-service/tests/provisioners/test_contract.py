@@ -1,0 +1,173 @@
+"""What every provisioner promises, over all of them."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from database_service.domain.errors import ProvisioningFailed
+from database_service.domain.ids import ServerId
+from database_service.domain.servers import Address, Presence, ServerSpec
+from database_service.provisioners.base import Provisioner
+from database_service.provisioners.external import ExternalProvisioner
+from database_service.provisioners.process import ProcessProvisioner
+from support.cluster import Cluster, free_port
+from support.local_servers import a_spec, address_of, dsn_of
+from support.login import until_login
+
+
+class World(Protocol):
+    """A provisioner, and what can befall its servers behind its back."""
+
+    provisioner: Provisioner
+
+    def order(self) -> ServerSpec: ...
+    async def halt(self, spec: ServerSpec) -> None: ...
+    def hide(self, spec: ServerSpec) -> None: ...
+
+
+@dataclass
+class LocalWorld:
+    provisioner: ProcessProvisioner
+    home: Path
+
+    def order(self) -> ServerSpec:
+        return a_spec()
+
+    async def halt(self, spec: ServerSpec) -> None:
+        await self.provisioner.remove(spec.id, keep_data=True)
+
+    def hide(self, spec: ServerSpec) -> None:
+        """As a disk that is gone."""
+        identity = self.home / str(spec.id) / "identity.json"
+        identity.unlink()
+        identity.mkdir()
+
+
+@dataclass
+class ForeignWorld:
+    theirs: Cluster
+    addresses: dict[ServerId, Address] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.provisioner = ExternalProvisioner(self._address_of)
+
+    async def _address_of(self, server_id: ServerId) -> Address | None:
+        return self.addresses.get(server_id)
+
+    def order(self) -> ServerSpec:
+        spec = replace(a_spec(), admin_user=self.theirs.superuser, admin_password=self.theirs.password)
+        self.addresses[spec.id] = Address(self.theirs.host, self.theirs.port)
+        return spec
+
+    async def halt(self, spec: ServerSpec) -> None:
+        self.addresses[spec.id] = Address("127.0.0.1", free_port())
+
+    def hide(self, spec: ServerSpec) -> None:
+        self.addresses[spec.id] = Address("nobody-has-this-name.invalid", 5432)
+
+
+@pytest.fixture(params=["process", "external"])
+def world(request: pytest.FixtureRequest) -> World:
+    if request.param == "process":
+        return LocalWorld(request.getfixturevalue("local"), request.getfixturevalue("home"))
+    return ForeignWorld(request.getfixturevalue("tenant_cluster"))
+
+
+async def system_of(provisioner: Provisioner, spec: ServerSpec) -> int:
+    """The number initdb gave to the server's data: the same number is the same data."""
+    dsn = dsn_of(spec, await address_of(provisioner, spec))
+    await until_login(dsn)
+    conn = await asyncpg.connect(dsn)
+    try:
+        number: int = await conn.fetchval("SELECT system_identifier FROM pg_control_system()")
+        return number
+    finally:
+        await conn.close()
+
+
+async def test_a_server_that_nobody_made_is_absent(world: World) -> None:
+    assert (await world.provisioner.observe(ServerId(uuid4()))).presence is Presence.ABSENT
+
+
+async def test_an_ensured_server_lets_its_administrator_in_with_the_password_of_the_spec(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    assert await system_of(world.provisioner, spec)
+
+
+async def test_ensuring_a_server_again_changes_nothing(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    address, system = await address_of(world.provisioner, spec), await system_of(world.provisioner, spec)
+    await world.provisioner.ensure(spec)
+    assert await address_of(world.provisioner, spec) == address
+    assert await system_of(world.provisioner, spec) == system
+
+
+async def test_a_server_that_does_not_run_is_stopped_and_says_why(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    await world.halt(spec)
+    seen = await world.provisioner.observe(spec.id)
+    assert seen.presence is Presence.STOPPED
+    assert seen.why
+
+
+async def test_a_server_that_cannot_be_looked_at_is_unknown_and_not_absent(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    await world.halt(spec)
+    world.hide(spec)
+    seen = await world.provisioner.observe(spec.id)
+    assert seen.presence is Presence.UNKNOWN
+    assert seen.why
+
+
+async def test_a_server_that_cannot_be_looked_at_is_not_made_anew(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    await world.halt(spec)
+    world.hide(spec)
+    with pytest.raises(ProvisioningFailed, match=spec.name):
+        await world.provisioner.ensure(spec)
+
+
+@pytest.mark.parametrize("keep_data", [True, False])
+async def test_removing_what_is_not_there_is_success(world: World, keep_data: bool) -> None:
+    await world.provisioner.remove(ServerId(uuid4()), keep_data=keep_data)
+
+
+async def test_removing_a_server_twice_is_success(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    await world.provisioner.remove(spec.id, keep_data=False)
+    await world.provisioner.remove(spec.id, keep_data=False)
+
+
+async def test_data_that_is_kept_is_there_when_the_server_runs_again(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    system = await system_of(world.provisioner, spec)
+    await world.provisioner.remove(spec.id, keep_data=True)
+    await world.provisioner.ensure(spec)
+    assert await system_of(world.provisioner, spec) == system
+
+
+async def test_one_server_is_removed_and_the_others_stay(world: World) -> None:
+    going, staying = world.order(), world.order()
+    await world.provisioner.ensure(going)
+    await world.provisioner.ensure(staying)
+    await world.provisioner.remove(going.id, keep_data=False)
+    assert await system_of(world.provisioner, staying)
+
+
+async def test_only_what_carries_our_label_is_listed(world: World, home: Path) -> None:
+    (home / "somebody-elses").mkdir()
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    ours = [spec.id] if isinstance(world.provisioner, ProcessProvisioner) else []
+    assert [found.id for found in await world.provisioner.list_ours()] == ours
