@@ -12,10 +12,14 @@ from database_service.broker.courier import Courier
 from database_service.broker.nudge import Nudge
 from database_service.dataplane.sessions import TenantServers
 from database_service.deps import Deps
+from database_service.domain.ids import ServerId
+from database_service.domain.servers import Address
+from database_service.provisioners.external import AddressOf, ExternalProvisioner
 from database_service.provisioners.process import ProcessProvisioner
 from database_service.provisioners.runtime import PostgresRuntime
 from database_service.secretbox import SecretBox
 from database_service.settings import Settings, SettingsError
+from database_service.store import servers
 from database_service.store.changes import Changes
 from database_service.store.pool import Db, open_pool
 
@@ -42,11 +46,15 @@ async def open_deps(
             settings.database_dsn(), least=0, most=settings.database_connections, application=application
         )
         stack.push_async_callback(_close, pool)
+        db = Db(pool)
         tenants = await stack.enter_async_context(TenantServers(width=policy.build_width))
         yield Deps(
-            db=Db(pool),
+            db=db,
             tenants=tenants,
-            provisioners={"process": await asyncio.to_thread(process_provisioner, settings)},
+            provisioners={
+                "process": await asyncio.to_thread(process_provisioner, settings),
+                "external": ExternalProvisioner(_address_in(db)),
+            },
             secrets=_secret_box(settings),
             nudge=nudge or stack.enter_context(Courier(new_sender(settings.broker_url()))),
             changes=await stack.enter_async_context(Changes(settings.database_dsn())),
@@ -59,6 +67,17 @@ def process_provisioner(settings: Settings) -> ProcessProvisioner:
     """Servers as processes of this machine, below DATA_DIR. ProvisioningFailed where they could not run. Blocks."""
     runtime = PostgresRuntime.find(settings.postgres_bin_dir)
     return ProcessProvisioner(runtime, runtime.reachable_home(settings.data_dir / "pools"))
+
+
+def _address_in(db: Db) -> AddressOf:
+    """An external server is where its row says; there is nothing else to look it up by."""
+
+    async def address_of(server_id: ServerId) -> Address | None:
+        async with db.connection() as conn:
+            server = await servers.get(conn, server_id)
+        return server.address if server else None
+
+    return address_of
 
 
 def _secret_box(settings: Settings) -> SecretBox:

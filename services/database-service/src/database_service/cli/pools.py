@@ -16,7 +16,7 @@ from database_service.settings import parse_bytes
 app = typer.Typer(no_args_is_help=True, help="Servers that hold tenant databases.")
 
 Pool = Annotated[str, typer.Argument(help="The pool's id or name.", metavar="POOL")]
-_COLUMNS = ("name", "server_type", "status", "health_status", "current_instances", "spare_instances", "max_instances")
+_COLUMNS = ("name", "server_type", "status", "health_status")
 _PAGE = 100
 
 
@@ -35,7 +35,7 @@ def list_pools(
     if as_json:
         show_json({"pools": pools, "total_count": len(pools)})
     else:
-        render.rows(out, (pool | {"where": _where(pool)} for pool in pools), (*_COLUMNS, "where"))
+        render.rows(out, (pool | _rendered(pool) for pool in pools), (*_COLUMNS, "used", "where"))
 
 
 @app.command()
@@ -153,6 +153,11 @@ def _is_id(text: str) -> bool:
     return len(text) == 36 and text.count("-") == 4
 
 
+def _rendered(pool: Mapping[str, Any]) -> dict[str, object]:
+    used = f"{pool['current_instances']} of {pool['max_instances']}, {pool['spare_instances']} spare"
+    return {"used": used, "where": _where(pool), "memory": render.size(pool["memory_limit"])}
+
+
 def _where(pool: Mapping[str, Any]) -> str | None:
     return f"{pool['host']}:{pool['port']}" if pool.get("host") else None
 
@@ -163,7 +168,7 @@ def _show(pool: Mapping[str, Any], *, as_json: bool) -> None:
         return
     names = ("id", *_COLUMNS, "cordon_reason", "postgres_version", "cpu_limit", "health_message", "last_error")
     shown = {name: pool.get(name) for name in names}
-    render.facts(out, shown | {"memory": render.size(pool["memory_limit"]), "where": _where(pool)})
+    render.facts(out, shown | _rendered(pool))
 
 
 def _show_report(report: Mapping[str, Any], *, as_json: bool) -> None:

@@ -6,17 +6,14 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
-from database_service.cli import admin, databases, doctor, pools, render, serve
+from database_service.cli import admin, databases, pools, render, serve
 from database_service.cli.exits import CommandFailed, Exit
 from database_service.cli.session import Json, Session, err, out, session, show_json
-from database_service.cli.up import up as run_up
 from database_service.domain.errors import InvalidField, ServiceError, Unavailable
 from database_service.secretbox import new_key
 from database_service.settings import Settings, SettingsError, load_settings
-from database_service.store.migrate import HEAD, migrate, revisions
 
 app = typer.Typer(
     name="dbs",
@@ -52,18 +49,28 @@ def up(
     data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept; else DATA_DIR.")] = None,
 ) -> None:
     """Run the whole system on this machine, with a first database, until Ctrl-C."""
-    run_up(_with(session(context).settings, port, data_dir), pools, out)
+    from database_service.cli.up import up as run_up  # noqa: PLC0415  as in migrate
+
+    try:
+        run_up(_with(session(context).settings, port, data_dir), pools, out)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command("migrate", rich_help_panel="Run it")
 def migrate_command(
     context: typer.Context,
-    to: Annotated[str, typer.Option(help="The revision to go to, forward or back; `base` is before the first.")] = HEAD,
+    to: Annotated[
+        str, typer.Option(help="The revision to go to, forward or back; `base` is before the first.")
+    ] = "head",
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; fail where the schema is not the newest.")
     ] = False,
 ) -> None:
     """Bring the control plane's own database to the newest schema. Two at once do no harm."""
+    # Alembic takes most of a second to import, which no other command should pay.
+    from database_service.store.migrate import migrate, revisions  # noqa: PLC0415
+
     dsn = session(context).settings.database_dsn()
     if check:
         has, newest = asyncio.run(revisions(dsn))
@@ -76,6 +83,8 @@ def migrate_command(
 @app.command("doctor", rich_help_panel="Run it")
 def doctor_command(context: typer.Context, as_json: Json = False) -> None:
     """Look at everything the system needs, and say what to do where something is wrong."""
+    from database_service.cli import doctor  # noqa: PLC0415  as in migrate
+
     found = []
     for finding in doctor.examine(session(context).settings, session(context).address):
         found.append(finding)
@@ -115,19 +124,13 @@ def main(arguments: list[str] | None = None, given: Session | None = None) -> No
     """Run a command and end the process with its code. `given` replaces what the environment says, for tests."""
     asked = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(asked, prog_name="dbs", standalone_mode=False, obj=given)
-    except click.ClickException as e:
-        e.show()
-        raise SystemExit(Exit.USAGE) from None
-    except (click.Abort, KeyboardInterrupt):
-        raise SystemExit(INTERRUPTED) from None
+        app(asked, prog_name="dbs", obj=given)
     except CommandFailed as e:
         _say(str(e), e.problem if "--json" in asked else None)
         raise SystemExit(e.code) from None
     except (SettingsError, ServiceError) as e:
         _say(str(e))
         raise SystemExit(_code(e)) from None
-    raise SystemExit(code or Exit.OK)
 
 
 def _say(sentence: str, problem: dict[str, object] | None = None) -> None:

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from database_service.broker.celery import MAINTENANCE, MONITORING, PROVISIONING
 from database_service.cli.session import session
 
 if TYPE_CHECKING:
@@ -21,7 +20,8 @@ def api(context: typer.Context) -> None:
 
     settings = _checked(context)
     uvicorn.run(
-        "database_service.asgi:app",
+        "database_service.asgi:make_app",
+        factory=True,
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
@@ -35,6 +35,8 @@ def api(context: typer.Context) -> None:
 @app.command()
 def worker(context: typer.Context) -> None:
     """The worker: reconcile steps, from all three queues."""
+    from database_service.broker.celery import MAINTENANCE, MONITORING, PROVISIONING  # noqa: PLC0415  as in api
+
     settings = _checked(context)
     _celery(
         *(

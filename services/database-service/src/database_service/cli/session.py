@@ -1,6 +1,7 @@
 """What every command that talks to the API needs: where it is, who asks, and how to say the answer."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from database_service.cli.exits import CommandFailed, Exit
 from database_service.domain.secret import Secret
 from database_service.settings import Settings
 
-out = Console()
+_PIPE_WIDTH = 200
+"""Columns where nobody looks at a terminal: grep wants whole lines."""
+
+out = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON, for programs.")]

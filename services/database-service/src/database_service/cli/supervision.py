@@ -126,7 +126,7 @@ class Supervisor:
     def _pid(self) -> int | None:
         try:
             return int(self._proxy().getPID()) if self._proxy().getIdentification() == self.identity else None
-        except _AWAY:
+        except (*_AWAY, xmlrpc.client.Fault):  # a fault: it is about to end
             return None
 
     def _settled(self, name: str, ready: Callable[[], bool]) -> bool:

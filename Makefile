@@ -1,0 +1,99 @@
+# Everything a developer, an operator's laptop and CI run. `make` alone explains it.
+
+PYTHON ?= python3
+JOBS ?= 2
+PYTEST_ARGS ?=
+COVERAGE_LEAST := 85
+
+VENV := .venv
+BIN := $(VENV)/bin
+SERVICE := services/database-service
+SOURCES := services bench
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool docs reference lock schema openapi clean
+
+help:
+	@echo "PostgreSQL databases on demand. No Docker, no root: Python 3.11 and make are enough."
+	@echo
+	@echo "  make run             the whole system on this machine, until Ctrl-C (PORT=8005 POOLS=1 DATA_DIR=.data)"
+	@echo "  make test            the tests, on a real PostgreSQL (JOBS=2 PYTEST_ARGS='-k spare')"
+	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage"
+	@echo
+	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, bench-ready, bench-pool"
+	@echo "  make docs            the manual, as HTML in docs/_build"
+	@echo "  make reference       rewrite what is generated: docs/reference, .env.swarm"
+	@echo "  make schema          rewrite shared/configs/postgres from the migrations"
+	@echo "  make openapi         rewrite docs/reference/openapi.json"
+	@echo "  make lock            lock requirements/*.in again"
+	@echo "  make clean           remove what was built and installed here; data stays"
+
+run: $(VENV)/.installed-run
+	@exec $(BIN)/dbs up $(if $(PORT),--port '$(PORT)') $(if $(POOLS),--pools '$(POOLS)') $(if $(DATA_DIR),--data-dir '$(DATA_DIR)')
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+check: lint types imports
+	$(MAKE) --no-print-directory test PYTEST_ARGS='--cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_LEAST)'
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
+
+bench-allocate bench-scale bench-ready bench-pool: bench-%: $(VENV)/.installed-dev
+	$(BIN)/python -m bench.$*
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+
+reference: $(VENV)/.installed-dev
+	$(BIN)/python -m database_service.cli.reference .
+
+schema: $(VENV)/.installed-dev
+	$(BIN)/python -m database_service.cli.schema shared/configs/postgres
+
+openapi: $(VENV)/.installed-dev
+	$(BIN)/python -m database_service.api.openapi > docs/reference/.openapi.json && mv docs/reference/.openapi.json docs/reference/openapi.json
+
+lock:
+	requirements/compile
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* docs/_build
+	find services bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed once, and again only when what is asked for has changed.
+$(VENV)/.installed-run: requirements/run.txt $(SERVICE)/pyproject.toml
+	@$(ensure_venv)
+	@echo "Installing what it needs to run (once) …"
+	@$(PIP) --require-hashes -r requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation -e $(SERVICE)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements/dev.txt $(SERVICE)/pyproject.toml
+	@$(ensure_venv)
+	@echo "Installing what development needs (once) …"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation -e $(SERVICE)
+	@touch $(VENV)/.installed-run $@
+
+define ensure_venv
+if ! command -v "$(PYTHON)" >/dev/null 2>&1; then \
+	echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+elif ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	echo "Python 3.11 or newer is needed, and $(PYTHON) is $$("$(PYTHON)" --version 2>&1): name another: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+elif ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
+	echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; \
+elif ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	"$(PYTHON)" -m venv --clear $(VENV); \
+fi
+endef
