@@ -1,0 +1,153 @@
+"""API tokens: checked quickly, refused at once when they are no longer good."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from database_service.actions.tokens import ensure_bootstrap, issue, revoke
+from database_service.auth.scopes import ALL
+from database_service.auth.tokens import Tokens, new_token, token_in
+from database_service.domain.errors import ControlDatabaseUnavailable, Unauthenticated
+from database_service.domain.ids import Who
+from database_service.domain.secret import Secret
+from database_service.store import tokens as store
+from database_service.store.changes import TOKEN_CHANGED
+from database_service.store.pool import Db, open_pool
+from support.cable import Cable, cable_to
+from support.cluster import Cluster
+from support.house import WHO, House
+
+READ = ["databases:read"]
+
+
+@pytest.fixture
+async def tokens(house: House) -> AsyncIterator[Tokens]:
+    async with Tokens(house.deps) as tokens:
+        yield tokens
+
+
+async def test_a_good_token_tells_who_holds_it(house: House, tokens: Tokens) -> None:
+    token, text = await issue(house.deps, "shop", READ, None, WHO)
+    caller = await tokens.caller(text)
+    assert (caller.token_id, caller.name, caller.scopes) == (token.id, "shop", {"databases:read"})
+
+
+async def test_a_revocation_elsewhere_is_heard_although_the_token_is_remembered(house: House, tokens: Tokens) -> None:
+    token, text = await issue(house.deps, "shop", READ, None, WHO)
+    await tokens.caller(text)
+    with house.deps.changes.watch(TOKEN_CHANGED, "*") as heard:
+        await revoke(house.deps, token.id, WHO)
+        await asyncio.wait_for(heard.wait(), 5)
+    with pytest.raises(Unauthenticated):
+        await tokens.caller(text)
+
+
+async def test_a_revocation_heard_while_the_token_is_read_is_not_forgotten(
+    house: House, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, text = await issue(house.deps, "shop", READ, None, WHO)
+    find = store.find
+
+    async def revoked_after_it_was_read(*args: object) -> object:
+        found = await find(*args)  # type: ignore[arg-type]
+        with house.deps.changes.watch(TOKEN_CHANGED, "*") as heard:
+            await revoke(house.deps, token.id, WHO)
+            await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.sleep(0)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "find", revoked_after_it_was_read)
+        await tokens.caller(text)  # it was good when we looked
+    with pytest.raises(Unauthenticated):
+        await tokens.caller(text)
+
+
+async def test_an_expired_token_is_refused_although_it_is_remembered(house: House, tokens: Tokens) -> None:
+    _, text = await issue(house.deps, "shop", READ, house.clock() + timedelta(minutes=1), WHO)
+    await tokens.caller(text)
+    house.clock.forward(timedelta(minutes=1))
+    with pytest.raises(Unauthenticated):
+        await tokens.caller(text)
+
+
+async def test_a_token_that_was_refused_works_as_soon_as_it_exists(house: House, tokens: Tokens) -> None:
+    text = new_token()
+    with pytest.raises(Unauthenticated):
+        await tokens.caller(text)
+    await ensure_bootstrap(house.deps, text)
+    assert (await tokens.caller(text)).scopes == ALL
+
+
+@pytest.fixture
+async def cable(cluster: Cluster) -> AsyncIterator[Cable]:
+    async with cable_to(cluster.host, cluster.port) as cable:
+        yield cable
+
+
+async def test_a_remembered_token_outlives_a_short_outage_and_no_more(
+    house: House, control_dsn: str, cluster: Cluster, cable: Cable
+) -> None:
+    _, text = await issue(house.deps, "shop", READ, None, WHO)
+    pool = await open_pool(
+        control_dsn.replace(f":{cluster.port}/", f":{cable.port}/"), least=0, most=2, application="t"
+    )
+    cut_off = replace(house.deps, db=Db(pool))
+    async with Tokens(cut_off, remember_s=60) as patient, Tokens(cut_off, remember_s=0) as forgetful:
+        for tokens in (patient, forgetful):
+            await tokens.caller(text)
+        await cable.pull()
+        assert (await patient.caller(text)).name == "shop"
+        with pytest.raises(ControlDatabaseUnavailable):
+            await forgetful.caller(text)
+        await forgetful.record_use()
+        await cable.plug()
+        assert (await forgetful.caller(text)).name == "shop"
+    await pool.close()
+    assert await house.value("SELECT last_used_at IS NOT NULL FROM tokens WHERE name = 'shop'") is True
+
+
+async def test_use_is_recorded_apart_from_the_request_and_never_backwards(house: House, tokens: Tokens) -> None:
+    _, text = await issue(house.deps, "shop", READ, None, WHO)
+    last_used = "SELECT last_used_at FROM tokens WHERE name = 'shop'"
+    await tokens.caller(text)
+    assert await house.value(last_used) is None
+    await tokens.record_use()
+    first = await house.value(last_used)
+    assert first is not None
+    house.clock.forward(timedelta(hours=-1))
+    await tokens.caller(text)
+    await tokens.record_use()
+    assert await house.value(last_used) == first
+
+
+async def test_the_first_token_is_made_once_and_a_revoked_one_does_not_come_back(house: House, tokens: Tokens) -> None:
+    text = new_token()
+    await asyncio.gather(*(ensure_bootstrap(house.deps, text) for _ in range(4)))
+    assert await house.value("SELECT count(*) FROM tokens") == 1
+    assert await house.value("SELECT count(*) FROM events WHERE action = 'token.issued'") == 1
+    await revoke(house.deps, (await tokens.caller(text)).token_id, Who("operator"))
+    await ensure_bootstrap(house.deps, text)
+    async with Tokens(house.deps) as fresh:
+        with pytest.raises(Unauthenticated):
+            await fresh.caller(text)
+
+
+def test_a_new_token_has_256_random_bits_and_says_whose_it_is() -> None:
+    texts = {new_token().reveal() for _ in range(100)}
+    assert len(texts) == 100
+    assert all(text.startswith("dbs_") and len(text) == 4 + 43 for text in texts)
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dTpw", "Bearer " + "x" * 201, "dbs_x"])
+def test_a_header_without_a_bearer_token_is_refused(header: str | None) -> None:
+    with pytest.raises(Unauthenticated):
+        token_in(header)
+
+
+@pytest.mark.parametrize("header", ["Bearer dbs_x", "bearer dbs_x", "BEARER  dbs_x "])
+def test_the_scheme_is_read_in_any_case(header: str) -> None:
+    assert token_in(header) == Secret("dbs_x")

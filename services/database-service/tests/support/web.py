@@ -1,0 +1,53 @@
+"""Web: the API over a house, asked in-process as a client would ask it."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import httpx
+from fastapi import FastAPI
+
+from database_service.actions.tokens import issue
+from database_service.api.app import PREFIX, Door, create_app
+from database_service.auth.scopes import ALL
+from database_service.deps import Deps
+from database_service.domain.answers import Token
+from support.house import WHO, House
+
+
+@dataclass(frozen=True)
+class Web:
+    """`client` holds a token with every scope and asks below `/api/database`."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    house: House
+
+    async def token(
+        self, scopes: Iterable[str] = ALL, expires_at: datetime | None = None
+    ) -> tuple[Token, dict[str, str]]:
+        """A token and the headers that present it."""
+        token, text = await issue(self.house.deps, "test", sorted(scopes), expires_at, WHO)
+        return token, {"Authorization": f"Bearer {text.reveal()}"}
+
+    async def allocate(self, instance: str = "i-1", tier: str = "free", **more: object) -> httpx.Response:
+        wanted = {"instance_id": instance, "customer_id": "c-1", "plan_tier": tier, **more}
+        return await self.client.post("/allocate", json=wanted)
+
+
+@asynccontextmanager
+async def open_web(house: House, door: Door | None = None) -> AsyncIterator[Web]:
+    @asynccontextmanager
+    async def given() -> AsyncIterator[Deps]:
+        yield house.deps
+
+    app = create_app(given, door or Door())
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}") as client,
+    ):
+        web = Web(app, client, house)
+        client.headers.update((await web.token())[1])
+        yield web

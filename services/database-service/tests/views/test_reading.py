@@ -1,0 +1,49 @@
+"""Views read, and only read."""
+
+from pathlib import Path
+
+import pytest
+
+import database_service.views
+from database_service.domain.errors import ServerNotFound
+from database_service.domain.ids import ServerId
+from database_service.views import databases, events, servers, stats, tokens
+from support.house import House
+
+QUERIES = [
+    (module, name, sql)
+    for module in (databases, events, servers, stats, tokens)
+    for name, sql in vars(module).items()
+    if name.isupper() and isinstance(sql, str) and "SELECT" in sql and not name.startswith("_")
+]
+
+
+@pytest.mark.parametrize(
+    "sql", [sql for _, _, sql in QUERIES], ids=[f"{m.__name__.split('.')[-1]}.{n}" for m, n, _ in QUERIES]
+)
+async def test_every_query_fits_the_schema(house: House, sql: str) -> None:
+    async with house.deps.db.reading() as conn:
+        await conn.prepare(sql)
+
+
+def test_no_view_can_write() -> None:
+    for source in Path(database_service.views.__path__[0]).glob("*.py"):
+        text = source.read_text()
+        assert "transaction(" not in text, source.name
+        assert "db.connection(" not in text, source.name
+
+
+async def test_a_gone_server_is_shown_but_not_listed_unless_asked_for(house: House) -> None:
+    pool = await house.pool()
+    async with house.deps.db.transaction() as conn:
+        await conn.execute("UPDATE servers SET status = 'gone' WHERE id = $1", pool.id)
+    assert (await servers.one(house.deps, pool.id)).shown is servers.Shown.GONE
+    assert (await servers.page(house.deps)).total == 0
+    assert (await servers.page(house.deps, status=servers.Shown.GONE)).total == 1
+
+
+async def test_a_server_that_never_was_is_not_found(house: House) -> None:
+    from uuid import uuid4
+
+    with pytest.raises(ServerNotFound):
+        await servers.one(house.deps, ServerId(uuid4()))
