@@ -15,13 +15,12 @@ from urllib.parse import quote
 
 import asyncpg
 
-import database_service.store
 from database_service.domain.secret import Secret
 from database_service.provisioners.postmaster import Postmaster
 from database_service.provisioners.runtime import PostgresRuntime
+from database_service.store import migrate as migrating
 from support.login import until_login
 
-FOUNDATION = Path(database_service.store.__path__[0]) / "migrations" / "versions" / "0001_foundation.up.sql"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "300",
@@ -92,7 +91,7 @@ def fresh_database(cluster: Cluster, template: str | None = None) -> Iterator[st
 
 def migrate(dsn: str) -> None:
     """Bring an empty database to the newest schema: the one place where tests do so."""
-    blocking(execute(dsn, FOUNDATION.read_text()))
+    blocking(migrating.migrate(dsn))
 
 
 async def execute(dsn: str, script: str) -> None:

@@ -1,6 +1,6 @@
 """House: the whole service without its doors, over a real control database and a real tenant server."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,7 +10,6 @@ import asyncpg
 
 from database_service.broker.nudge import Silent
 from database_service.dataplane.sessions import TenantServers
-from database_service.dataplane.tenants import Tenants
 from database_service.deps import Deps
 from database_service.domain.answers import Allocation, Pending
 from database_service.domain.databases import Ask, Database, Login
@@ -29,6 +28,7 @@ from database_service.store.changes import Changes
 from database_service.store.pool import Db, open_pool
 from support.clock import Clock
 from support.cluster import Cluster
+from support.faults import Fate, FatedDb
 
 WHO = Who("tests", "req-1")
 POLICY = Policy(auto_order=False, spares_least=0, allocate_budget=timedelta(seconds=20))
@@ -128,21 +128,23 @@ async def open_house(
     tenant: Cluster,
     policy: Policy = POLICY,
     provisioners: Mapping[str, Provisioner] | None = None,
-    tenants: Callable[[Tenants], Tenants] = lambda real: real,
+    clock: Clock | None = None,
+    fate: Fate | None = None,
 ) -> AsyncIterator[House]:
-    clock = Clock()
+    """`fate` lets the service die at an effect; what it leaves behind is the next house's over the same database."""
+    clock = clock or Clock()
     pool = await open_pool(control_dsn, least=0, most=20, application="tests")
-    db = Db(pool)
+    db = FatedDb(pool, fate) if fate else Db(pool)
 
     async def address_of(server_id: ServerId) -> Address | None:
         async with db.connection() as conn:
             server = await servers.get(conn, server_id)
         return server.address if server else None
 
-    sessions = TenantServers(width=policy.build_width)
+    sessions = TenantServers(width=policy.build_width, **({"on_statement": fate.on_statement} if fate else {}))
     async with Changes(control_dsn) as changes:
         deps = Deps(
-            db=db, tenants=tenants(sessions), secrets=SecretBox({"test": b"k" * 32}), nudge=Silent(), changes=changes,
+            db=db, tenants=sessions, secrets=SecretBox({"test": b"k" * 32}), nudge=Silent(), changes=changes,
             now=clock, policy=policy,
             provisioners={"external": ExternalProvisioner(address_of), **(provisioners or {})},
         )  # fmt: skip

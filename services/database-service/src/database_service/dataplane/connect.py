@@ -74,6 +74,8 @@ class Session:
 
     async def run(self, *scripts: Script) -> None:
         """Run each script in a transaction of its own, in order; first, one round trip fills in all of them."""
+        if not scripts:
+            return
         filled = await self.conn.fetchval(ddl.RENDER, *ddl.render_arguments(scripts))
         for script, text in zip(scripts, filled, strict=True):
             self.on_statement(Moment.BEFORE, script.template)

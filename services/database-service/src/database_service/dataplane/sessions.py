@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from database_service.dataplane import databases, enforce, hardening, probe, roles
 from database_service.dataplane.connect import AdminSessions, Moment, OnStatement, Patience, Raced
@@ -20,18 +21,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BUILD_WIDTH = 4
+_WHEN_RACED = AsyncRetrying(
+    retry=retry_if_exception_type(Raced), stop=stop_after_attempt(6), wait=wait_random(0, 0.05), reraise=True
+)
 
 
 def _unwatched(_moment: Moment, _template: str) -> None:
     """Nobody wants to know about statements."""
 
 
-def _again_when_raced(effect: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def _again_when_raced(effect: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Two who ensure the same thing in the same moment: the loser looks again and finds it there."""
-    again = retry(
-        retry=retry_if_exception_type(Raced), stop=stop_after_attempt(6), wait=wait_random(0, 0.05), reraise=True
-    )
-    return again(effect)
+
+    @wraps(effect)
+    async def patiently(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await _WHEN_RACED.copy()(effect, *args, **kwargs)
+
+    return patiently
 
 
 class TenantServers:

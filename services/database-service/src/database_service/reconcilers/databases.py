@@ -246,6 +246,8 @@ async def _dropped(deps: Deps, database: Database, server: Server | None, now: d
         await slots.free(conn, database.id)
         await logins.drop_all(conn, database.id)
         saved = await _save_in(conn, deps, database, after, (), "dropped")
+        if server and server.status is ServerStatus.DEPROVISIONING:
+            await servers.make_due(conn, server.id, now)  # it waits for its last database to go
         dedicated = server is not None and server.instance_id is not None and server.instance_id == database.instance_id
         if server and dedicated and server.status in (ServerStatus.ACTIVE, ServerStatus.ERROR):
             await servers.deprovision(conn, server.id, now, None)

@@ -1,0 +1,89 @@
+"""Faults: a counter around every outside effect, and a death at any of them.
+
+An effect is a committed write on our database, a statement that changes a tenant server, or an act of a provisioner's hands.
+Each counts twice: a process may die before it, and after it but before it knows.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import asyncpg
+
+from database_service.dataplane.connect import Moment
+from database_service.provisioners.place import Hands
+from database_service.store.pool import Conn, Db
+
+WROTE = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
+
+
+class Killed(BaseException):
+    """The process dies here. A BaseException, so that nothing that handles errors survives it."""
+
+
+@dataclass
+class Fate:
+    """Counts effects; kills at the one numbered `at` (from 1). 0 only counts."""
+
+    at: int = 0
+    seen: int = 0
+    where: str = ""
+
+    def effect(self, what: str) -> None:
+        self.seen += 1
+        if self.seen == self.at:
+            self.where = what
+            raise Killed(what)
+
+    def spare(self) -> None:
+        """Nobody dies from now on."""
+        self.at = 0
+
+    def on_statement(self, moment: Moment, template: str) -> None:
+        self.effect(f"{moment} {template.strip().splitlines()[0][:60]}")
+
+
+class FatedDb(Db):
+    """Our database, with a death before and after each commit that wrote something."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", fate: Fate) -> None:
+        super().__init__(pool)
+        self._fate = fate
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Conn]:
+        async with self.transaction() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Conn]:
+        async with super().connection() as conn:
+            async with conn.transaction():
+                yield conn
+                wrote = await conn.fetchval(WROTE)
+                if wrote:
+                    self._fate.effect("before commit")
+            if wrote:
+                self._fate.effect("after commit")
+
+
+class FatedHands:
+    """A provisioner's hands, with a death before and after each act."""
+
+    ACTS = ("make_room", "write_identity", "make_data", "write_settings", "start", "stop", "bury", "delete")
+
+    def __init__(self, hands: Hands, fate: Fate) -> None:
+        self._hands = hands
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Any:
+        act = getattr(self._hands, name)
+        return partial(self._fated, name, act) if name in self.ACTS else act
+
+    def _fated(self, name: str, act: Callable[..., object], *args: object) -> object:
+        self._fate.effect(f"before {name}")
+        result = act(*args)
+        self._fate.effect(f"after {name}")
+        return result
