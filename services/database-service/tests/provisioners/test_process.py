@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -272,6 +273,15 @@ async def test_data_that_is_missing_is_an_error_and_never_a_fresh_server(
         await local.ensure(spec)
 
 
+async def test_a_server_that_was_in_use_is_not_made_anew_where_its_whole_disk_is_missing(
+    local: ProcessProvisioner, home: Path
+) -> None:
+    spec = replace(a_spec(), made_before=True)
+    with pytest.raises(ProvisioningFailed, match="never replaced by an empty server"):
+        await local.ensure(spec)
+    assert not Place(home, spec.id).data_dir.exists()
+
+
 async def test_data_without_an_identity_is_left_alone(local: ProcessProvisioner, home: Path) -> None:
     spec = a_spec()
     await local.ensure(spec)
@@ -323,9 +333,7 @@ async def test_a_wrong_parameter_can_be_put_right(local: ProcessProvisioner) -> 
     wrong = a_spec(max_connections="many")
     with pytest.raises(ProvisioningFailed, match="max_connections"):
         await local.ensure(wrong)
-    right = ServerSpec(
-        wrong.id, wrong.name, wrong.server_type, wrong.admin_user, wrong.admin_password, a_spec().settings, 1, 1 << 27
-    )
+    right = replace(wrong, settings=a_spec().settings)
     await local.ensure(right)
     await until_it_answers(local, right)
 

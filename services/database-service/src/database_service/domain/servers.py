@@ -142,6 +142,8 @@ class ServerSpec:
     """postgresql.conf parameters, from `sizing`."""
     cpu_limit: float
     memory_limit: int
+    made_before: bool = False
+    """It was in use before: data that is not there is lost or not mounted, never "not yet made"."""
 
 
 @dataclass(frozen=True, slots=True)

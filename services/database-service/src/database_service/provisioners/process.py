@@ -71,15 +71,14 @@ class ProcessProvisioner:
             return known
         if place.data_version() is not None:
             raise ProvisioningFailed(f"{place.data_dir} holds data, but no identity file says whose; it is left alone.")
+        if spec.made_before:
+            raise ProvisioningFailed(_never_empty(spec, place))
         return self._settle(place, Identity(spec.id, spec.name, port=0))
 
     def _with_data(self, place: Place, spec: ServerSpec, identity: Identity) -> Identity:
         version = place.data_version()
         if version is None and identity.made:
-            raise ProvisioningFailed(
-                f"The data of server {spec.name} is not in {place.data_dir}: is a disk not mounted? "
-                "It is never replaced by an empty server."
-            )
+            raise ProvisioningFailed(_never_empty(spec, place))
         if version is None:
             self._hands.make_data(place, spec)
         elif version != str(self._runtime.major):
@@ -201,6 +200,13 @@ def _plainly(name: str) -> Iterator[None]:
         yield
     except OSError as e:
         raise ProvisioningFailed(f"The server {name} cannot be handled: {_reason(e)}.") from e
+
+
+def _never_empty(spec: ServerSpec, place: Place) -> str:
+    return (
+        f"The data of server {spec.name} is not in {place.data_dir}: is a disk not mounted? "
+        "It is never replaced by an empty server."
+    )
 
 
 def _reason(error: Exception) -> str:
