@@ -184,6 +184,7 @@ class Embedded:
             str(get_binary_path()),
             *("--port", "0", "--unixsocket", str(self.home.broker_socket), "--unixsocketperm", "700"),
             *("--save", "", "--appendonly", "no", "--dir", str(self.home.run)),
+            *("--set-proc-title", "no"),  # to set one it writes over its environment, and with it over our mark
         ]
 
 
