@@ -22,6 +22,7 @@ from database_service.actions.release import release, undelete
 from database_service.actions.retire_server import retire
 from database_service.actions.rotate import rotate
 from database_service.dataplane.sessions import TenantServers
+from database_service.domain import naming
 from database_service.domain.databases import Ask, Status
 from database_service.domain.errors import NameTaken
 from database_service.domain.ids import CustomerId, InstanceId
@@ -34,7 +35,6 @@ from database_service.provisioners.runtime import PostgresRuntime
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers import newborn
 from database_service.secretbox import random_name_bytes
-from database_service.domain import naming
 from database_service.store import databases, servers, slots
 from support.clock import Clock
 from support.cluster import Cluster, execute
@@ -228,7 +228,9 @@ class Lab:
     home: Path
 
     @asynccontextmanager
-    async def house(self, dsn: str, clock: Clock, scenario: Scenario, place: Path, fate: Fate | None) -> AsyncIterator[House]:
+    async def house(
+        self, dsn: str, clock: Clock, scenario: Scenario, place: Path, fate: Fate | None
+    ) -> AsyncIterator[House]:
         hands: Any = Hands(self.runtime)
         provisioners: dict[str, Provisioner] = {}
         if scenario.own_servers:
@@ -337,7 +339,9 @@ async def test_a_slot_taken_in_a_second_transaction_is_caught(lab: Lab, monkeypa
     from database_service.actions import allocate as verb
 
     async def begin_in_two(conn: Any, deps: Any, wanted: Ask, who: Any) -> Any:
-        server_id, rank = await conn.fetchrow("SELECT server_id, rank FROM slots WHERE database_id IS NULL ORDER BY rank")
+        server_id, rank = await conn.fetchrow(
+            "SELECT server_id, rank FROM slots WHERE database_id IS NULL ORDER BY rank"
+        )
         database_id = databases.DatabaseId(newborn.uuid4())
         async with deps.db.transaction() as first:
             held = await newborn.new_seated(first, deps, database_id, wanted, slots.Seat(server_id, rank))
@@ -349,7 +353,9 @@ async def test_a_slot_taken_in_a_second_transaction_is_caught(lab: Lab, monkeypa
     assert await _caught(lab, SCENARIOS[1])
 
 
-async def test_an_effect_that_does_not_accept_already_there_is_caught(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_effect_that_does_not_accept_already_there_is_caught(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = TenantServers.build
 
     async def only_once(self: TenantServers, admin: Admin, tenant: TenantSpec) -> None:

@@ -14,12 +14,13 @@ from database_service.deps import Deps
 from database_service.domain.answers import Allocation, Pending
 from database_service.domain.databases import Ask, Database, Login
 from database_service.domain.ids import CustomerId, InstanceId, ServerId, Who
-from database_service.domain.plans import ServerType, Tier, seat_for
+from database_service.domain.plans import Tier, seat_for
 from database_service.domain.policy import Policy
 from database_service.domain.servers import Address, Server
 from database_service.provisioners.base import Provisioner
 from database_service.provisioners.external import ExternalProvisioner
-from database_service.reconcilers import capacity, servers as server_steps
+from database_service.reconcilers import capacity
+from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.ordering import Order, place
 from database_service.reconcilers.sweep import sweep
 from database_service.secretbox import SecretBox
@@ -113,7 +114,9 @@ class House:
         await self.until_quiet()
 
 
-async def login(allocation: Allocation | Pending, timeout_s: float = 10, **more: object) -> "asyncpg.Connection[asyncpg.Record]":
+async def login(
+    allocation: Allocation | Pending, timeout_s: float = 10, **more: object
+) -> "asyncpg.Connection[asyncpg.Record]":
     """A connection with just what the caller was given."""
     assert isinstance(allocation, Allocation), allocation
     return await asyncpg.connect(

@@ -116,7 +116,9 @@ async def _locked_out(house: House) -> list[str]:
             JOIN logins l ON l.database_id = d.id JOIN servers s ON s.id = d.server_id
             WHERE d.status = 'released' AND l.state = 'active'"""
         )
-    complaints = [f"{row['instance_id']} is ready and has no login" for row, s in zip(ready, seats, strict=True) if not s]
+    complaints = [
+        f"{row['instance_id']} is ready and has no login" for row, s in zip(ready, seats, strict=True) if not s
+    ]
     for seated in filter(None, seats):
         password = house.deps.secrets.open(seated.login.password_sealed, seated.login.id)
         if not await _lets_in(seated.address, seated.database.name, seated.login.role, password.reveal()):
