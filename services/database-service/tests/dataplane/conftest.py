@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from dataplane.house import House, admin_of
 
 from database_service.dataplane.sessions import TenantServers
+from dataplane.house import House, admin_of
 from support.cluster import Cluster, blocking
 
 

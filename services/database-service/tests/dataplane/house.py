@@ -1,12 +1,13 @@
 """What the tests of the data plane share: a tenant made up, logged in as, and cut off in the middle of."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from uuid import uuid4
 
 import asyncpg
@@ -21,6 +22,7 @@ from database_service.secretbox import new_password
 from support.cluster import Cluster
 
 LIMITS = Limits(3, timedelta(seconds=30), timedelta(seconds=60), 16 * MIB)
+T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
@@ -112,6 +114,14 @@ class House:
 
     async def sessions_of(self, tenant: TenantSpec) -> int:
         return int(await self.ask("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", tenant.name))
+
+
+async def until(asked: Callable[[], Awaitable[T]]) -> T:
+    """Ask again and again, a round trip each time, until the answer is true; TimeoutError after 20 s."""
+    async with asyncio.timeout(20):
+        while not (answer := await asked()):
+            pass
+    return answer
 
 
 class Killed(Exception):

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from dataplane.house import LIMITS, House, a_login, a_tenant, built
 
 from database_service.dataplane.sessions import TenantServers
 from database_service.domain.errors import NameTaken, TenantDatabaseMissing, TenantServerUnavailable
 from database_service.domain.plans import MIB, Limits
 from database_service.domain.tenancy import LoginSpec
 from database_service.secretbox import new_password
+from dataplane.house import LIMITS, Fuse, House, Killed, a_login, a_tenant, built, until
 
 
 async def test_a_login_acts_as_the_owner_of_its_database(house: House) -> None:
@@ -196,8 +196,6 @@ async def test_a_create_database_that_was_killed_leaves_nothing_visible_and_a_re
 
 
 async def test_nobody_enters_a_database_before_it_is_closed_to_public(house: House) -> None:
-    from dataplane.house import Fuse, Killed
-
     other, tenant = await house.tenant(), a_tenant()
     async with TenantServers(on_statement=Fuse(4)) as dying:
         with pytest.raises(Killed, match="after CREATE DATABASE"):
@@ -211,7 +209,4 @@ async def until_someone_waits(house: House, query: str = "%") -> int:
     """The pid of a backend of ours that waits for a lock."""
     waiting = """SELECT min(pid) FROM pg_stat_activity
                  WHERE wait_event_type = 'Lock' AND application_name = 'database-service' AND query LIKE $1"""
-    async with asyncio.timeout(20):
-        while (pid := await house.ask(waiting, query)) is None:
-            await asyncio.sleep(0)
-    return pid
+    return await until(lambda: house.ask(waiting, query))

@@ -1,13 +1,14 @@
 """Cut off at any moment around any effect, the same call made again finishes the work."""
 
+import sys
 from dataclasses import replace
 from itertools import count
 
 import pytest
-from dataplane.house import House, a_login, a_tenant, built, cut_off_everywhere
 
 from database_service.dataplane.sessions import TenantServers
 from database_service.domain.tenancy import TenantSpec
+from dataplane.house import House, a_login, a_tenant, built, cut_off_everywhere
 
 _numbers = count(1)
 
@@ -27,7 +28,7 @@ async def _closed(house: House, tenant: TenantSpec) -> None:
 
 
 def _report(work: str, deaths: list[str], least: int) -> None:
-    print(f"{work}: cut off at {len(deaths)} moments")
+    sys.stdout.write(f"{work}: cut off at {len(deaths)} moments\n")
     assert len(deaths) >= least
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
-from dataplane.house import House, a_login, a_tenant, built
 
 from database_service.domain.errors import NameTaken, TenantDatabaseMissing
 from database_service.domain.tenancy import LoginSpec
 from database_service.secretbox import new_password
+from dataplane.house import House, a_login, a_tenant, built
 
 
 async def test_closing_shuts_out_every_login_also_those_not_named(house: House) -> None:

@@ -3,16 +3,18 @@
 import asyncio
 import os
 import subprocess
+import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
-from dataplane.house import LIMITS, House, a_login
 
 from database_service.domain.plans import MIB, Limits
-from database_service.domain.tenancy import TenantSpec
+from database_service.domain.tenancy import Overrun, TenantSpec
 from database_service.provisioners.runtime import PostgresRuntime
+from dataplane.house import LIMITS, House, a_login, until
 
 DENIED = asyncpg.InsufficientPrivilegeError
 SHORT = Limits(3, timedelta(milliseconds=50), timedelta(milliseconds=50), MIB)
@@ -20,7 +22,7 @@ SHORT = Limits(3, timedelta(milliseconds=50), timedelta(milliseconds=50), MIB)
 
 async def test_a_tenant_cannot_connect_to_anothers_database(house: House) -> None:
     one, other = await house.tenant(), await house.tenant()
-    with pytest.raises(DENIED, match="User does not have CONNECT privilege|permission denied for database"):
+    with pytest.raises(DENIED, match="permission denied for database"):
         async with house.session(one.logins[0], other.name):
             pass
 
@@ -164,7 +166,7 @@ async def test_a_statement_past_its_plan_is_ended_also_when_the_session_switched
         await conn.execute("SET statement_timeout = 0")
         running = asyncio.create_task(conn.execute("SELECT pg_sleep(60)"))
         overrun = await _first_overrun(house, tenant)
-        with pytest.raises(asyncpg.AdminShutdownError):
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError):
             await running
     assert (overrun.role, overrun.database) == (tenant.logins[0].role, tenant.name)
     assert overrun.why.startswith("a statement ran")
@@ -195,12 +197,8 @@ async def test_sessions_within_their_plan_and_of_other_roles_are_left_alone(hous
         assert await conn.fetchval("SELECT 1") == await bystander.fetchval("SELECT 1") == 1
 
 
-async def _first_overrun(house: House, tenant: TenantSpec):
-    async with asyncio.timeout(20):
-        while True:
-            found = await house.servers.enforce(house.admin, {tenant.logins[0].role: SHORT})
-            if found:
-                return found[0]
+async def _first_overrun(house: House, tenant: TenantSpec) -> Overrun:
+    return (await until(lambda: house.servers.enforce(house.admin, {tenant.logins[0].role: SHORT})))[0]
 
 
 async def test_a_tenants_settings_on_its_database_cannot_bend_an_administrators_session(house: House) -> None:
@@ -224,10 +222,12 @@ async def test_a_tenants_settings_on_its_database_cannot_bend_an_administrators_
 def _program(house: House, tenant: TenantSpec, program: str, *arguments: str, stdin: str = "") -> str:
     executable = Path(PostgresRuntime.find().bin_dir) / program
     where = ["-h", house.cluster.host, "-p", str(house.cluster.port), "-U", tenant.logins[0].role, *arguments]
-    environment = os.environ | {"PGPASSWORD": tenant.logins[0].password.reveal()}
-    done = subprocess.run(
-        [executable, *where, tenant.name], input=stdin, env=environment, capture_output=True, text=True, check=False
-    )
+    return _output([executable, *where, tenant.name], stdin=stdin, PGPASSWORD=tenant.logins[0].password.reveal())
+
+
+def _output(command: Sequence[str | Path], stdin: str, **environment: str) -> str:
+    environment = os.environ | environment
+    done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -255,23 +255,32 @@ async def test_psql_shows_a_tenant_what_it_always_shows(house: House, command: s
     _program(house, tenant, "psql", "-v", "ON_ERROR_STOP=1", stdin=command)
 
 
-async def test_an_orm_can_look_around_as_a_tenant(house: House) -> None:
-    from sqlalchemy import MetaData, inspect
-    from sqlalchemy.engine import URL, Connection
-    from sqlalchemy.ext.asyncio import create_async_engine
-    from sqlalchemy.pool import NullPool
+LOOK_AROUND = """
+import asyncio, sys
+from sqlalchemy import MetaData, inspect
+from sqlalchemy.ext.asyncio import create_async_engine
 
+def look_around(conn):
+    inspect(conn).get_schema_names()
+    metadata = MetaData()
+    metadata.reflect(conn)
+    return sorted(metadata.tables)
+
+async def main(url):
+    engine = create_async_engine(url)
+    async with engine.connect() as conn:
+        print(await conn.run_sync(look_around))
+    await engine.dispose()
+
+asyncio.run(main(sys.stdin.read()))
+"""
+
+
+async def test_an_orm_can_look_around_as_a_tenant(house: House) -> None:
     tenant = await house.tenant()
     async with house.inside(tenant) as conn:
         await conn.execute("CREATE TABLE t (n int PRIMARY KEY, e text UNIQUE); CREATE TABLE u (n int REFERENCES t)")
-
-    def look_around(conn: Connection) -> set[str]:
-        inspect(conn).get_schema_names()
-        metadata = MetaData()
-        metadata.reflect(conn)
-        return set(metadata.tables)
-
     login, cluster = tenant.logins[0], house.cluster
-    url = URL.create("postgresql+asyncpg", login.role, login.password.reveal(), cluster.host, cluster.port, tenant.name)
-    async with create_async_engine(url, poolclass=NullPool).connect() as conn:
-        assert await conn.run_sync(look_around) == {"t", "u"}
+    url = f"postgresql+asyncpg://{login.role}:{login.password.reveal()}@{cluster.host}:{cluster.port}/{tenant.name}"
+    # In a process of its own: greenlets and pytest's rewriting of imports disturb each other on Python 3.11.
+    assert _output([sys.executable, "-c", LOOK_AROUND], stdin=url).strip() == "['t', 'u']"

@@ -1,20 +1,19 @@
 """What is promised about whole servers: probe, inventory, hardening, sessions and their failures."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
-import asyncpg
 import pytest
-from dataplane.house import House, a_tenant
 
 from database_service.dataplane.connect import Patience
 from database_service.dataplane.sessions import TenantServers
 from database_service.domain.errors import NameTaken, TenantServerUnavailable
 from database_service.domain.secret import Secret
 from database_service.domain.tenancy import Admin
+from dataplane.house import House, a_tenant, until
 from support.cluster import free_port
 
 SOON = timedelta(seconds=5)
@@ -74,29 +73,29 @@ async def test_a_read_only_server_is_not_well(house: House) -> None:
         seen = await house.servers.probe(house.admin, SOON)
     finally:
         async with house.superuser() as conn:
-            await conn.execute(
-                f'SET default_transaction_read_only = off; ALTER ROLE "{house.admin.user}" RESET default_transaction_read_only'
-            )
+            await conn.execute("SET default_transaction_read_only = off")
+            await conn.execute(f'ALTER ROLE "{house.admin.user}" RESET default_transaction_read_only')
     assert not seen.ok
     assert seen.why.endswith("is read only.")
 
 
 async def test_every_method_says_unavailable_when_nobody_answers_and_shows_no_secret(house: House) -> None:
     admin, tenant = replace(house.admin, port=free_port()), a_tenant()
-    for attempt in (
-        house.servers.build(admin, tenant),
-        house.servers.harden(admin, ["default"]),
-        house.servers.apply_limits(admin, tenant),
-        house.servers.make_login(admin, tenant, tenant.logins[0]),
-        house.servers.drop_login(admin, tenant, tenant.logins[0].role),
-        house.servers.close(admin, tenant),
-        house.servers.drop(admin, tenant),
-        house.servers.enforce(admin, {tenant.logins[0].role: tenant.limits}),
-        house.servers.inventory(admin),
-        house.servers.sizes(admin, ["x"]),
-    ):
+    attempts: list[Callable[[TenantServers], Awaitable[object]]] = [
+        lambda servers: servers.build(admin, tenant),
+        lambda servers: servers.harden(admin, ["default"]),
+        lambda servers: servers.apply_limits(admin, tenant),
+        lambda servers: servers.make_login(admin, tenant, tenant.logins[0]),
+        lambda servers: servers.drop_login(admin, tenant, tenant.logins[0].role),
+        lambda servers: servers.close(admin, tenant),
+        lambda servers: servers.drop(admin, tenant),
+        lambda servers: servers.enforce(admin, {tenant.logins[0].role: tenant.limits}),
+        lambda servers: servers.inventory(admin),
+        lambda servers: servers.sizes(admin, ["x"]),
+    ]
+    for attempt in attempts:
         with pytest.raises(TenantServerUnavailable, match="refused the connection") as refused:
-            await attempt
+            await attempt(house.servers)
         assert admin.password.reveal() not in str(refused.value)
 
 
@@ -113,24 +112,16 @@ async def test_a_session_is_kept_for_the_next_use_and_ended_when_it_idles(house:
     async with TenantServers(patience=Patience(idle=timedelta(milliseconds=300))) as servers:
         first, second = [await _pid(servers, house.admin) for _ in range(2)]
         assert first == second
-        async with asyncio.timeout(20):
-            while await house.ask("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", first):
-                await asyncio.sleep(0)
+        await until(lambda: house.ask("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $1", first))
 
 
 async def test_one_server_never_sees_more_sessions_than_the_width(house: House) -> None:
     async with TenantServers(width=2) as servers, house.superuser() as holder, holder.transaction():
         await holder.execute("LOCK TABLE pg_auth_members IN SHARE ROW EXCLUSIVE MODE")
         builds = [asyncio.create_task(servers.build(house.admin, a_tenant())) for _ in range(5)]
-        waiting = """SELECT count(*) FROM pg_stat_activity WHERE application_name = 'database-service'
-                       AND wait_event_type = 'Lock'"""
-        async with asyncio.timeout(20):
-            while await holder.fetchval(waiting) < 2:
-                await asyncio.sleep(0)
-        assert (
-            await holder.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'database-service'")
-            == 2
-        )
+        ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'database-service'"
+        await until(lambda: house.ask(f"SELECT ({ours} AND wait_event_type = 'Lock') >= 2"))
+        assert await house.ask(ours) == 2
         await holder.execute("ROLLBACK; BEGIN")
         await asyncio.gather(*builds)
 
@@ -146,7 +137,6 @@ async def test_a_changed_password_or_address_never_meets_an_old_session(house: H
 async def test_a_session_the_server_ended_is_replaced(house: House) -> None:
     pid = await _pid(house.servers, house.admin)
     await house.ask("SELECT pg_terminate_backend($1, 5000)", pid)
-    await asyncio.sleep(0.05)
     assert await _pid(house.servers, house.admin) != pid
 
 
