@@ -196,8 +196,10 @@ async def test_a_killed_server_is_stopped_and_starts_again_with_what_was_committ
 def a_stranger(runtime: PostgresRuntime) -> Iterator[subprocess.Popen[bytes]]:
     """Some other process of the account."""
     with subprocess.Popen(["sleep", "600"], **runtime.account.popen_arguments()) as stranger:
-        yield stranger
-        stranger.kill()
+        try:
+            yield stranger
+        finally:
+            stranger.kill()
 
 
 async def test_a_recycled_process_id_is_neither_taken_for_the_server_nor_harmed(
