@@ -109,7 +109,7 @@ CREATE TABLE slots (
     server_id             uuid NOT NULL REFERENCES servers (id),
     ordinal               integer NOT NULL CHECK (ordinal >= 1),
     rank                  bigint NOT NULL,
-    database_id           uuid UNIQUE REFERENCES databases (id),
+    database_id           uuid UNIQUE REFERENCES databases (id) DEFERRABLE INITIALLY DEFERRED,
     PRIMARY KEY (server_id, ordinal)
 );
 COMMENT ON TABLE slots IS 'The room for one database on a server. Capacity is rows: no counter can drift.';

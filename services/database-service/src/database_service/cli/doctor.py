@@ -1,6 +1,7 @@
 """`dbs doctor`: look at everything the system needs, one line each, with what to do where something is wrong."""
 
 import asyncio
+import os
 import platform
 import shutil
 import sys
@@ -8,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
-from kombu.exceptions import OperationalError
-
-from database_service.broker.celery import new_app
+from database_service.broker.celery import new_sender
+from database_service.broker.pulse import Pulse
 from database_service.cli.client import Client
+from database_service.cli.embedded import refuse_taken_port
 from database_service.cli.exits import CommandFailed
-from database_service.cli.home import LEAST_FREE_BYTES, prepare_data_dir
+from database_service.cli.home import embedded_settings, refuse_little_room
 from database_service.cli.up import refuse_platform
 from database_service.domain.errors import ServiceError
 from database_service.provisioners.runtime import PostgresRuntime
@@ -35,13 +36,15 @@ class Finding:
 
 
 def examine(settings: Settings, address: str) -> Iterator[Finding]:
-    """All findings, in the order in which one would repair them."""
+    """All findings, in the order in which one would repair them. Where `dbs up` made secrets, they are what counts."""
+    settings = embedded_settings(settings)
     looks: dict[str, Callable[[], str]] = {
         "platform": _platform,
         "packages": _packages,
         "PostgreSQL programs": lambda: _programs(settings),
         "data directory": lambda: _data_dir(settings),
         "secrets": lambda: _secrets(settings),
+        "port": lambda: _port(settings, address),
         "control database": lambda: _control_database(settings),
         "broker": lambda: _broker(settings),
         "API": lambda: _api(address),
@@ -72,9 +75,22 @@ def _programs(settings: Settings) -> str:
 
 
 def _data_dir(settings: Settings) -> str:
-    prepare_data_dir(settings.data_dir)
-    free = shutil.disk_usage(settings.data_dir).free
-    return f"{settings.data_dir}, {free // 1024**2} MB free (at least {LEAST_FREE_BYTES // 1024**2} are needed)"
+    """Makes nothing: whoever looks must not leave traces."""
+    nearest = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise CommandFailed(f"{settings.data_dir} cannot be written: give another DATA_DIR")
+    refuse_little_room(nearest)
+    return f"{settings.data_dir}, {shutil.disk_usage(nearest).free // 1024**2} MB free"
+
+
+def _port(settings: Settings, address: str) -> str:
+    try:
+        refuse_taken_port(settings.api_host, settings.api_port)
+    except CommandFailed:
+        with Client(address, None) as client:
+            client.get("/health")
+        return f"{settings.api_port} is used by the API itself"
+    return f"{settings.api_port} is free"
 
 
 def _secrets(settings: Settings) -> str:
@@ -91,12 +107,8 @@ def _control_database(settings: Settings) -> str:
 
 
 def _broker(settings: Settings) -> str:
-    with new_app(settings.broker_url()).connection_for_write() as broker:
-        try:
-            broker.ensure_connection(max_retries=1, timeout=3)
-        except (OperationalError, OSError) as e:
-            raise CommandFailed(f"does not answer ({type(e).__name__}); look at CELERY_BROKER_URL and start it") from e
-        return f"{broker.transport.driver_name} answers"
+    asyncio.run(Pulse(new_sender(settings.broker_url()))())
+    return f"{settings.broker_url().partition(':')[0]} answers"
 
 
 def _api(address: str) -> str:

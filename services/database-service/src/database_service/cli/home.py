@@ -114,11 +114,24 @@ def prepare_data_dir(data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data):
             pass
+    refuse_little_room(data)
+
+
+def refuse_little_room(data: Path) -> None:
+    """CommandFailed where the disk of DATA_DIR has no room for a start."""
     free = shutil.disk_usage(data).free
     if free < LEAST_FREE_BYTES:
         raise CommandFailed(
             f"The disk of DATA_DIR {data} has only {free // 1024**2} MB left; at least {LEAST_FREE_BYTES // 1024**2} MB are needed."
         )
+
+
+def embedded_settings(asked: Settings) -> Settings:
+    """Those of the embedded system in DATA_DIR, where there is one and nothing else was asked for."""
+    elsewhere = asked.secret_keys or asked.database_url or asked.postgres_database_service_password
+    if elsewhere or not (asked.data_dir / "secrets" / "key-ring").exists():
+        return asked
+    return Home.make(asked.data_dir, PostgresRuntime.find(asked.postgres_bin_dir)).settings(asked)
 
 
 @contextlib.contextmanager

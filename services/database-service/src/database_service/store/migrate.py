@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 from alembic import command
@@ -15,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from database_service.domain.errors import ControlDatabaseUnavailable, InvalidField
-from database_service.store.migrations import VERSIONS
 from database_service.store.pool import AWAY
 
 HEAD = "head"
+_VERSIONS = Path(__file__).parent / "migrations" / "versions"
 _LOCK = 0x6462735F6D696772  # "dbs_migr": the same number for everybody who migrates
 _VERSION_TABLE = """\
 CREATE TABLE alembic_version (
@@ -97,7 +98,7 @@ COMMIT;
 
 
 def _sql(script: Script, way: str) -> str:
-    return (VERSIONS / f"{script.path.rpartition('/')[2].removesuffix('.py')}.{way}.sql").read_text()
+    return (_VERSIONS / f"{script.path.rpartition('/')[2].removesuffix('.py')}.{way}.sql").read_text()
 
 
 def _oldest_first() -> list[Script]:
