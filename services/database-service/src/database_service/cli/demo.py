@@ -14,58 +14,60 @@ INSTANCE = "demo"
 ASK = {"instance_id": INSTANCE, "customer_id": "demo", "plan_tier": "starter"}
 POOL_PATIENCE_S = 180
 LOGIN_PATIENCE_S = 60
-_LIVE = ("provisioning", "initializing", "active", "full", "maintenance", "error")
+_LIVE = ("provisioning", "initializing", "active", "full", "maintenance")
 _PAUSE_S = 0.1
 _NOT_YET = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 
 
 def first_steps(client: Client, steps: Steps, pools: int) -> dict[str, Any]:
     """Have this many pools and the demo database; give its credentials, proved by a login. CommandFailed."""
-    live = _pools(client)
-    _wake(client, live)
-    missing = pools - len(live)
-    for _ in range(missing):
-        client.post("/admin/pools", {})
-    if pools:
-        with steps.step(f"Starting {pools} pool(s)", f"{pools} pool(s) active"):
-            _until_active(client, pools)
-    with steps.step("Allocating a database for instance demo", "Database for instance demo"):
+    if servers := _servers(client):
+        with steps.step("Waking servers", f"{len(servers)} server(s) of earlier runs looked at"):
+            _wake(client, servers)
+    missing = pools - sum(server["server_type"] == "shared" for server in servers)
+    if missing > 0:
+        _start_pools(client, steps, missing)
+    with steps.step(f"Allocating a database for instance {INSTANCE}", f"Database for instance {INSTANCE}"):
         credentials = _allocated(client)
     with steps.step("Logging in", "Logged in to it and ran SQL"):
         asyncio.run(_prove(credentials))
     return credentials
 
 
-def _pools(client: Client) -> list[dict[str, Any]]:
-    """All live shared servers, page by page."""
+def _servers(client: Client) -> list[dict[str, Any]]:
+    """All live servers, page by page."""
     found: list[dict[str, Any]] = []
     cursor: str | None = None
     while True:
-        page = client.get("/admin/pools", server_type="shared", limit=100, cursor=cursor).body
-        found += [pool for pool in page["pools"] if pool["status"] in _LIVE]
+        page = client.get("/admin/pools", limit=100, cursor=cursor).body
+        found += [server for server in page["pools"] if server["status"] in _LIVE]
         cursor = page.get("next_cursor")
         if not cursor:
             return found
 
 
-def _wake(client: Client, pools: list[dict[str, Any]]) -> None:
+def _wake(client: Client, servers: list[dict[str, Any]]) -> None:
     """Servers were stopped with the system before; a look at each starts it now and not at its next health check."""
-    for pool in pools:
-        client.post(f"/admin/pools/{pool['id']}/health-check")
+    for server in servers:
+        client.post(f"/admin/pools/{server['id']}/health-check")
 
 
-def _until_active(client: Client, wanted: int) -> None:
+def _start_pools(client: Client, steps: Steps, missing: int) -> None:
+    with steps.step(f"Starting {missing} pool(s)", f"{missing} pool(s) active"):
+        for ordered in [client.post("/admin/pools", {}).body for _ in range(missing)]:
+            _until_active(client, ordered["id"])
+
+
+def _until_active(client: Client, pool_id: str) -> None:
     deadline = time.monotonic() + POOL_PATIENCE_S
     while True:
-        pools = _pools(client)
-        if sum(pool["status"] in ("active", "full") for pool in pools) >= wanted:
+        pool = client.get(f"/admin/pools/{pool_id}").body
+        if pool["status"] in ("active", "full"):
             return
-        if failed := next((pool for pool in pools if pool["status"] == "error"), None):
-            raise CommandFailed(
-                f"The pool {failed['name']} does not start: {failed.get('last_error') or 'see the worker log'}"
-            )
+        if pool["status"] == "error":
+            raise CommandFailed(f"The pool {pool['name']} does not start: {pool['last_error']}")
         if time.monotonic() > deadline:
-            raise CommandFailed(f"The pools did not become active within {POOL_PATIENCE_S} s.")
+            raise CommandFailed(f"The pool {pool['name']} did not become active within {POOL_PATIENCE_S} s.")
         time.sleep(_PAUSE_S)
 
 
