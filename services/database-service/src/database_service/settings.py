@@ -147,6 +147,7 @@ class Settings(BaseSettings):
     spares_least: Count = Field(
         2, description="Ready-made databases every open pool keeps; measured demand only raises it."
     )
+    spares_most: Count = Field(10, description="Demand raises the spares of a pool to this many at most.")
     spare_horizon_s: Seconds = Field(300, description="Spares cover the demand of this long.")
     spare_plan: Tier = Field(Tier.FREE, description="The plan whose limits a spare is built with; a claim widens them.")
     build_width: int = Field(4, ge=1, le=64, description="Databases built at once on one server; 2 to 6 is right.")
@@ -298,6 +299,7 @@ class Settings(BaseSettings):
             pools_most=self.pools_most,
             auto_order=self.auto_order,
             spares_least=self.spares_least,
+            spares_most=self.spares_most,
             spare_horizon=timedelta(seconds=self.spare_horizon_s),
             spare_plan=self.spare_plan,
             build_width=self.build_width,

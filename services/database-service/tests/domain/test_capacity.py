@@ -52,7 +52,8 @@ def test_spares_are_refilled_when_half_are_used_and_up_to_the_target() -> None:
 
 
 def test_measured_demand_raises_the_target() -> None:
-    assert spare_target(replace(QUIET, claims_per_minute=12), POLICY) == 60
+    assert spare_target(replace(QUIET, claims_per_minute=1), POLICY) == 5
+    assert spare_target(replace(QUIET, claims_per_minute=1000), POLICY) == POLICY.spares_most
 
 
 def test_spread_takes_the_first_slot_of_every_server_first() -> None:

@@ -78,7 +78,7 @@ class House:
 
     async def spares(self, number: int) -> None:
         """Have this many spares built."""
-        deps = replace(self.deps, policy=replace(self.deps.policy, spares_least=number))
+        deps = replace(self.deps, policy=replace(self.deps.policy, spares_least=number, spares_most=number))
         await capacity.refill(deps)
 
     async def server(self, server_id: ServerId) -> Server:

@@ -23,9 +23,10 @@ class Room:
 
 
 def spare_target(room: Room, policy: Policy) -> int:
-    """How many spares the fleet should keep: the demand of one horizon, at least a few on each open server."""
+    """How many spares the fleet should keep: the demand of one horizon, between a few and some on each open server."""
     demand = ceil(room.claims_per_minute * policy.spare_horizon.total_seconds() / 60)
-    return max(demand, policy.spares_least * room.open_servers)
+    least, most = policy.spares_least * room.open_servers, policy.spares_most * room.open_servers
+    return max(least, min(demand, most))
 
 
 def spares_to_build(room: Room, policy: Policy) -> int:

@@ -52,7 +52,9 @@ class Policy:
     pools_most: int = 1000
     auto_order: bool = True
     spares_least: int = 2
-    """Spares every open shared server keeps; measured demand can only raise it."""
+    """Spares the fleet keeps for each open shared server; measured demand can only raise it."""
+    spares_most: int = 10
+    """… up to this many: a burst must not double the fleet."""
     spare_horizon: timedelta = timedelta(minutes=5)
     """Spares cover the demand of this long."""
     spare_plan: Tier = Tier.FREE

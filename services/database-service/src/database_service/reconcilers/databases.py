@@ -34,7 +34,7 @@ from database_service.domain.servers import Status as ServerStatus
 from database_service.domain.tenancy import LoginSpec, TenantSpec
 from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, said
-from database_service.reconcilers.newborn import new_waiting
+from database_service.reconcilers.newborn import add_login, new_waiting
 from database_service.store import databases, events, logins, servers, slots
 from database_service.store.pool import Conn
 
@@ -287,6 +287,7 @@ async def _sit_down(conn: Conn, deps: Deps, database: Database, seat: slots.Seat
     )
     if seated is None:
         raise LostLease
+    await add_login(conn, deps, seated.id)
     await _note(conn, database, seated, now, "seated")
     return seated
 

@@ -38,14 +38,12 @@ async def add_login(
 
 
 async def new_waiting(conn: Conn, deps: Deps, ask: Ask) -> Database:
-    """A row without a seat. Raises AlreadyThere where the instance has one."""
+    """A row without a seat, and so without a login yet. Raises AlreadyThere where the instance has one."""
     name, owner = _names(ask)
-    database = await databases.insert(
+    return await databases.insert(
         conn, database_id=DatabaseId(uuid4()), status=Status.WAITING, now=deps.now(), ask=ask, tier=ask.plan_tier,
         template=ask.template, server_id=None, rank=None, name=name, owner_role=owner,
     )  # fmt: skip
-    await add_login(conn, deps, database.id)
-    return database
 
 
 async def new_seated(conn: Conn, deps: Deps, database_id: DatabaseId, ask: Ask | None, seat: slots.Seat) -> Held:

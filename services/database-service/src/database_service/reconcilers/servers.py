@@ -142,6 +142,7 @@ def spec_of(deps: Deps, server: Server) -> ServerSpec:
         ),
         cpu_limit=server.cpu_limit,
         memory_limit=server.memory_limit,
+        made_before=server.postgres_version is not None,
     )
 
 

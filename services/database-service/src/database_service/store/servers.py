@@ -147,8 +147,8 @@ async def make_due(conn: Conn, server_id: ServerId, now: datetime) -> None:
 
 
 MAKE_UNCHECKED_DUE = """
-UPDATE servers SET due_at = $1
-WHERE status IN ('active', 'error') AND due_at > $1 AND (last_health_check IS NULL OR last_health_check <= $2)
+UPDATE servers SET due_at = least(due_at, $1)
+WHERE status IN ('active', 'error') AND (last_health_check IS NULL OR last_health_check <= $2)
 RETURNING id"""
 
 
