@@ -14,6 +14,8 @@ from database_service.domain.secret import Secret
 PREFIX = "/api/database"
 LONGEST_WAIT_S = 30
 """What the API honours at most for one request (RFC 7240's `wait`)."""
+STEP_S = 60
+"""What a verb may take that looks at a server itself, and starts it where it is down."""
 _ROOM_S = 10
 
 
@@ -64,9 +66,12 @@ class Client:
             return response.text
         raise _failure(response, _json(response))
 
-    def post(self, path: str, body: Mapping[str, object] | None = None, *, wait: float = 0) -> Answer:
+    def post(
+        self, path: str, body: Mapping[str, object] | None = None, *, wait: float = 0, patience: float = _ROOM_S
+    ) -> Answer:
+        """`wait` as in `get`; `patience` is how many seconds the answer itself may take."""
         headers = {"Prefer": f"wait={int(wait)}"} if wait else {}
-        return self._call("POST", path, body=body, headers=headers, timeout=wait + _ROOM_S)
+        return self._call("POST", path, body=body, headers=headers, timeout=wait + patience)
 
     def delete(self, path: str, **query: object) -> Answer:
         return self._call("DELETE", path, query=query)

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from database_service.cli.client import LONGEST_WAIT_S, Client
+from database_service.cli.client import LONGEST_WAIT_S, STEP_S, Client
 from database_service.cli.exits import CommandFailed
 from database_service.cli.steps import Steps
 
@@ -49,7 +49,7 @@ def _servers(client: Client) -> list[dict[str, Any]]:
 def _wake(client: Client, servers: list[dict[str, Any]]) -> None:
     """Servers were stopped with the system before; a look at each starts it now and not at its next health check."""
     for server in servers:
-        client.post(f"/admin/pools/{server['id']}/health-check")
+        client.post(f"/admin/pools/{server['id']}/health-check", patience=STEP_S)
 
 
 def _start_pools(client: Client, steps: Steps, missing: int) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from database_service.cli import render
-from database_service.cli.client import Client, segment
+from database_service.cli.client import STEP_S, Client, segment
 from database_service.cli.exits import CommandFailed, Exit
 from database_service.cli.session import Json, Yes, confirmed, out, session, show_json
 from database_service.domain.plans import ServerType
@@ -93,7 +93,7 @@ def retire(context: typer.Context, pool: Pool, yes: Yes = False, as_json: Json =
 def health(context: typer.Context, pool: Pool, as_json: Json = False) -> None:
     """Log in to it now and say how it is."""
     with session(context).client("Looking") as client:
-        found = client.post(f"{_path(client, pool)}/health-check").body
+        found = client.post(f"{_path(client, pool)}/health-check", patience=STEP_S).body
     if as_json:
         show_json(found)
     else:
@@ -122,12 +122,12 @@ def adopt(
     body |= {"password": _password(password_file)} | ({"name": name} if name else {})
     if confirm is None:
         with session(context).client("Looking at it") as client:
-            report = client.post("/admin/pools/adopt", body, wait=20).body
+            report = client.post("/admin/pools/adopt", body, patience=STEP_S).body
         _show_report(report, as_json=as_json and not yes)
         confirmed("Adopt this server?", yes=yes)
         confirm = str(report["confirmation"])
     with session(context).client("Adopting") as client:
-        _show(client.post("/admin/pools/adopt", body | {"confirm": confirm}, wait=20).body, as_json=as_json)
+        _show(client.post("/admin/pools/adopt", body | {"confirm": confirm}, patience=STEP_S).body, as_json=as_json)
 
 
 def _all(client: Client, *, status: str | None = None, server_type: str | None = None) -> list[dict[str, Any]]:
