@@ -16,6 +16,7 @@ from database_service.actions.release import release as release_database
 from database_service.actions.release import undelete as undelete_database
 from database_service.actions.rotate import rotate as rotate_credentials
 from database_service.api.credentials import TEXTS, Format
+from database_service.api.direct import Direct
 from database_service.api.inject import DatabasesReader, DatabasesWriter, SecretsReader, Use
 from database_service.api.rendering import NO_STORE, answer
 from database_service.api.schemas.common import IdempotencyKey, InstancePath, Line
@@ -41,11 +42,19 @@ PREFIX = "/api/database"
 router = APIRouter(prefix=PREFIX, tags=["databases"])
 
 
-@router.post("/allocate", responses={200: {"model": AllocationOut}, 202: {"model": PendingOut}})
 async def allocate(wanted: AllocateIn, asked: DatabasesWriter, deps: Use, prefer: Prefer = None) -> Response:
     """A database for this instance: 200 with credentials, or 202 when it takes longer. The same request gives the same answer."""
     wait = preferred_wait(deps, prefer)
     return _allocation(await allocate_database(deps, wanted.ask(), asked.who, wait=wait), applied(wait))
+
+
+router.add_api_route(
+    "/allocate",
+    allocate,
+    methods=["POST"],
+    responses={200: {"model": AllocationOut}, 202: {"model": PendingOut}},
+    route_class_override=Direct,
+)
 
 
 @router.post("/provision-dedicated", responses={200: {"model": DedicatedOut}, 202: {"model": DedicatedOut}})
