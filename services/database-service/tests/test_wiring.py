@@ -1,5 +1,7 @@
 """Deps open whatever is away, and refuse what cannot be used."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,20 @@ from database_service.settings import Settings, SettingsError
 from database_service.wiring import open_deps
 
 
-def settings(tmp_path: Path, dsn: str, ring: str) -> Settings:
-    return Settings(data_dir=tmp_path, database_url=SecretStr(dsn), secret_keys=SecretStr(ring))
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Unlike pytest's own, one that the account which runs servers may enter."""
+    with tempfile.TemporaryDirectory(prefix="dbs-wiring-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
-async def test_what_is_opened_works_and_is_closed(tmp_path: Path, control_dsn: str) -> None:
-    async with open_deps(settings(tmp_path, control_dsn, new_key("k1")), nudge=Silent()) as deps:
+def settings(folder: Path, dsn: str, ring: str) -> Settings:
+    return Settings(data_dir=folder, database_url=SecretStr(dsn), secret_keys=SecretStr(ring))
+
+
+async def test_what_is_opened_works_and_is_closed(folder: Path, control_dsn: str) -> None:
+    async with open_deps(settings(folder, control_dsn, new_key("k1")), nudge=Silent()) as deps:
         async with deps.db.connection() as conn:
             assert await conn.fetchval("SELECT count(*) FROM servers") == 0
         assert set(deps.provisioners) == {"process", "external"}
@@ -27,8 +37,8 @@ async def test_what_is_opened_works_and_is_closed(tmp_path: Path, control_dsn: s
             pass
 
 
-async def test_it_opens_while_the_database_is_away(tmp_path: Path) -> None:
-    away = settings(tmp_path, "postgresql://nobody:nothing@127.0.0.1:1/none", new_key("k1"))
+async def test_it_opens_while_the_database_is_away(folder: Path) -> None:
+    away = settings(folder, "postgresql://nobody:nothing@127.0.0.1:1/none", new_key("k1"))
     async with open_deps(away, nudge=Silent()) as deps:
         with pytest.raises(ControlDatabaseUnavailable):
             async with deps.db.connection():
@@ -36,8 +46,8 @@ async def test_it_opens_while_the_database_is_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ring", ["k1:c2hvcnQ=", "no colon", ","])
-async def test_a_key_ring_that_cannot_be_used_is_refused_unseen(tmp_path: Path, control_dsn: str, ring: str) -> None:
+async def test_a_key_ring_that_cannot_be_used_is_refused_unseen(folder: Path, control_dsn: str, ring: str) -> None:
     with pytest.raises(SettingsError, match="SECRET_KEYS cannot be used") as refusal:
-        async with open_deps(settings(tmp_path, control_dsn, ring), nudge=Silent()):
+        async with open_deps(settings(folder, control_dsn, ring), nudge=Silent()):
             pass
     assert "c2hvcnQ" not in str(refusal.value)

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from database_service.provisioners.runtime import PostgresRuntime
 from database_service.store.migrate import migrate, newest, revisions
 from support.cluster import Cluster, fresh_database
 
-SHARED = Path(__file__).parents[4] / "shared" / "configs" / "postgres"
+ROOT = Path(__file__).parents[4]
+SHARED = ROOT / "shared" / "configs" / "postgres"
 
 
 @pytest.fixture
@@ -38,6 +40,11 @@ def catalog(runtime: PostgresRuntime, dsn: str) -> str:
         text=True,
     )
     return said.stdout
+
+
+def alembic(dsn: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", "alembic", "-c", ROOT / "services" / "database-service" / "alembic.ini"]
+    subprocess.run([*command, *arguments], env={"DATABASE_URL": dsn}, check=True, capture_output=True)
 
 
 def psql(runtime: PostgresRuntime, dsn: str, script: Path) -> None:
@@ -121,6 +128,12 @@ async def test_an_unknown_revision_is_named(empty: str) -> None:
 async def test_a_database_that_is_away_is_said_to_be_away() -> None:
     with pytest.raises(ControlDatabaseUnavailable):
         await migrate("postgresql://nobody@127.0.0.1:1/none")
+
+
+async def test_the_alembic_command_goes_the_same_way(runtime: PostgresRuntime, empty: str, another: str) -> None:
+    alembic(empty, "upgrade", "head")
+    await migrate(another)
+    assert catalog(runtime, empty) == catalog(runtime, another)
 
 
 def test_the_scripts_in_the_tree_are_the_newest(tmp_path: Path) -> None:

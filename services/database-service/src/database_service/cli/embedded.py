@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,11 +74,12 @@ class Embedded:
 
     def stop(self) -> None:
         """Stop all of it, also what an earlier one left when it was killed: who orders servers first, then servers."""
-        if self.supervisor.answers():
-            self.supervisor.end(_OURS)
-        self._stop_pools()
-        self._end_supervision()
-        self._postmaster.stop()
+        with ExitStack() as stops:  # from the last to the first, each also when one before it failed
+            stops.callback(self._postmaster.stop)
+            stops.callback(self._end_supervision)
+            stops.callback(self._stop_pools)
+            if self.supervisor.answers():
+                self.supervisor.end(_OURS)
 
     def clear_leftovers(self) -> None:
         """What a killed `dbs up` left running, except servers: their data is in use and the worker knows them."""

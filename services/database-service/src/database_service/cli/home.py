@@ -142,7 +142,9 @@ def storage_named(data: Path) -> Iterator[None]:
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CommandFailed(f"The disk of DATA_DIR {data} is full.") from e
-        raise CommandFailed(f"DATA_DIR {data} cannot be used: {e.strerror}.") from e
+        if e.filename is None:
+            raise  # not about a file
+        raise CommandFailed(f"DATA_DIR {data} cannot be used: {e.filename}: {e.strerror}.") from e
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def up(settings: Settings, pools: int, console: Console) -> None:
     steps = Steps(console)
     with stopped_by_signals():
         prepare_data_dir(settings.data_dir)
-        with only_one(settings.data_dir), storage_named(settings.data_dir):
+        with storage_named(settings.data_dir), only_one(settings.data_dir):
             runtime = PostgresRuntime.find(settings.postgres_bin_dir)
             system = Embedded.at(Home.make(settings.data_dir, runtime), runtime, settings)
             system.clear_leftovers()
