@@ -32,7 +32,7 @@ class Step:
 def steps_of(text: str) -> list[Step]:
     """The page's commands in order."""
     blocks = [(m[1], m[2], text.count("\n", 0, m.start()) + 1) for m in _BLOCK.finditer(text)]
-    following = [*blocks[1:], ("", "", 0)]
+    following = [*blocks, ("", "", 0)][1:]
     return [
         Step(command, said if after == "output" else None, line)
         for (kind, command, line), (after, said, _) in zip(blocks, following, strict=True)

@@ -31,7 +31,7 @@ class PlanHasNoDedicated(ServiceError):
     code = "plan_has_no_dedicated"
 
     def __init__(self, tier: str) -> None:
-        super().__init__(f"The plan {tier!r} does not include a dedicated server.")
+        super().__init__(f"The plan '{tier}' does not include a dedicated server.")
 
 
 class InvalidField(ServiceError):
@@ -168,7 +168,7 @@ class Forbidden(ServiceError):
     code = "forbidden"
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"This token lacks the scope {scope!r}.")
+        super().__init__(f"This token lacks the scope '{scope}'.")
 
 
 # -- something we depend on -------------------------------------------------------------------------------------------
