@@ -62,7 +62,7 @@ schema: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.cli.schema shared/configs/postgres
 
 openapi: $(VENV)/.installed-dev
-	$(BIN)/python -m database_service.api.openapi > docs/reference/.openapi.json && mv docs/reference/.openapi.json docs/reference/openapi.json
+	$(BIN)/python -m database_service.api > docs/reference/.openapi.json && mv docs/reference/.openapi.json docs/reference/openapi.json
 
 lock:
 	requirements/compile

@@ -34,7 +34,7 @@ OPERATIONS = [
 
 
 def test_the_written_contract_is_what_the_service_offers() -> None:
-    """Changed on purpose? `python -m database_service.api.openapi > docs/reference/openapi.json`."""
+    """Changed on purpose? `python -m database_service.api > docs/reference/openapi.json`."""
     assert json.loads(WRITTEN.read_text()) == document(routes())
 
 

@@ -9,12 +9,12 @@ from database_service.domain.capacity import Room, servers_to_order, slot_rank, 
 from database_service.domain.policy import Placement, Policy
 
 POLICY = Policy(spares_least=2, pool_slots=50)
-QUIET = Room(waiting=0, spares=2, free=48, coming=0, open_servers=1, coming_servers=0, servers=1, claims_per_minute=0)
-NONE = Room(0, 0, 0, 0, 0, 0, 0, 0)
+QUIET = Room(waiting=0, spares=2, free=48, coming=0, open_servers=1, servers=1, claims_per_minute=0)
+NONE = Room(0, 0, 0, 0, 0, 0, 0)
 
 rooms = st.builds(
     Room, waiting=st.integers(0, 5000), spares=st.integers(0, 500), free=st.integers(0, 5000), coming=st.integers(0, 5000),
-    open_servers=st.integers(0, 100), coming_servers=st.integers(0, 100), servers=st.integers(0, 300),
+    open_servers=st.integers(0, 100), servers=st.integers(0, 300),
     claims_per_minute=st.floats(0, 1000),
 )  # fmt: skip
 

@@ -29,7 +29,8 @@ FROM slots t LEFT JOIN databases d ON d.id = t.database_id AND d.server_id = t.s
 WHERE t.database_id IS NOT NULL AND d.id IS NULL
 UNION ALL
 SELECT format('server %s has %s slots of %s', s.name, count(t.*), s.max_instances)
-FROM servers s LEFT JOIN slots t ON t.server_id = s.id WHERE s.status = 'active' GROUP BY s.id HAVING count(t.*) <> s.max_instances"""
+FROM servers s LEFT JOIN slots t ON t.server_id = s.id WHERE s.status = 'active'
+GROUP BY s.id HAVING count(t.*) <> s.max_instances"""
 
 UNTOLD = """
 SELECT format('database %s is %s, its last event says %s', d.id, d.status, e.after)

@@ -47,7 +47,10 @@ def _confirmation(target: AdoptTarget, inventory: Inventory) -> str:
 
 
 async def adopt(deps: Deps, target: AdoptTarget, confirmation: str, who: Who) -> Server:
-    """The server as one of ours, if it still looks as it did. Asked again, the same one. Raises AdoptionRefused, AdoptionChanged."""
+    """The server as one of ours, if it still looks as it did; asked again, the same one.
+
+    Raises AdoptionRefused, AdoptionChanged.
+    """
     key = f"adopt:{target.host}:{target.port}"
     async with deps.db.connection() as conn:
         if before := await servers.by_request_key(conn, key):

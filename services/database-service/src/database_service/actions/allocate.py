@@ -15,12 +15,14 @@ from database_service.domain.errors import (
     DatabaseReleased,
     InvalidField,
     PlanHasNoDedicated,
+    ServiceError,
     Unavailable,
     UnknownTemplate,
 )
 from database_service.domain.ids import CustomerId, DatabaseId, InstanceId, Who
 from database_service.domain.plans import PLANS, ServerType, Tier
 from database_service.domain.servers import Server
+from database_service.observability import metrics
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers.newborn import Held, new_seated, new_waiting
 from database_service.reconcilers.ordering import new_dedicated
@@ -37,11 +39,20 @@ async def allocate(deps: Deps, ask: Ask, who: Who, *, wait: timedelta | None = N
     `wait` holds the answer until it is ready, at most so long. Raises UnknownTemplate, InvalidField, AskDiffers,
     DatabaseReleased, DatabaseGone.
     """
-    _refuse_bad(ask)
+    try:
+        _refuse_bad(ask)
+        return await _counted(deps, ask, who, wait)
+    except ServiceError:
+        metrics.allocated("refused")
+        raise
+
+
+async def _counted(deps: Deps, ask: Ask, who: Who, wait: timedelta | None) -> Allocation | Pending:
     begun = deps.now()
     answer = await _answer(deps, ask, who)
     if isinstance(answer, Allocation):
         return answer
+    metrics.allocated("pending")
     patience = wait if wait is not None else _rest_of_budget(deps, begun, answer)
     if patience <= timedelta():
         return answer
@@ -79,6 +90,7 @@ async def _claim_or_replay_or_begin(deps: Deps, ask: Ask, who: Who) -> Allocatio
         if seated:
             if seated.database.due_at:
                 deps.nudge.database(seated.database.id)
+            metrics.allocated("spare")
             return allocation_of(deps, seated)
     if (existing := await _existing(deps, ask)) is not None:
         return existing
@@ -94,7 +106,10 @@ async def _existing(deps: Deps, ask: Ask) -> Allocation | Pending | None:
     refuse_ended(database)
     if database.ask and (differences := ask.differences(database.ask)):
         raise AskDiffers(ask.instance_id, differences)
-    return allocation_of(deps, seated) if seated else pending_of(deps, database)
+    if seated:
+        metrics.allocated("replay")
+        return allocation_of(deps, seated)
+    return pending_of(deps, database)
 
 
 def refuse_ended(database: Database) -> None:
@@ -135,7 +150,10 @@ async def _begin(deps: Deps, ask: Ask, who: Who) -> Allocation | Pending:
         await build_now(deps, begun)
     elif database.server_id:
         deps.nudge.server(database.server_id)
-    return await current_answer(deps, ask.instance_id)
+    answer = await current_answer(deps, ask.instance_id)
+    if isinstance(answer, Allocation):
+        metrics.allocated("built")
+    return answer
 
 
 async def build_now(deps: Deps, held: Held) -> None:

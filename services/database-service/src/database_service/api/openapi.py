@@ -1,9 +1,8 @@
 """The contract: openapi.json, and a page that shows it and loads nothing from anywhere.
 
-`python -m database_service.api.openapi` prints what docs/reference/openapi.json must hold.
+`python -m database_service.api` prints what docs/reference/openapi.json must hold.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from http import HTTPStatus
@@ -90,13 +89,3 @@ def _problem_rows() -> Iterator[str]:
     for error, status in sorted(STATUS.items(), key=lambda entry: (entry[1], entry[0].code)):
         meaning = escape(getdoc(error) or title_of(error.code)) if "__doc__" in vars(error) else title_of(error.code)
         yield f'<tr id="{error.code}"><td><code>{error.code}</code><td>{status}<td>{meaning}</tr>'
-
-
-def main() -> None:
-    from database_service.api.app import routes  # noqa: PLC0415  app.py needs this module
-
-    print(json.dumps(document(routes()), indent=2, ensure_ascii=False))  # noqa: T201  its purpose
-
-
-if __name__ == "__main__":
-    main()

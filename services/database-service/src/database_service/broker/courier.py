@@ -42,7 +42,9 @@ class Courier:
         self._thread.start()
         return self
 
-    def __exit__(self, _type: type[BaseException] | None, _value: BaseException | None, _tb: TracebackType | None) -> None:
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _tb: TracebackType | None
+    ) -> None:
         with self._changed:
             self._open = False
             self._changed.notify()

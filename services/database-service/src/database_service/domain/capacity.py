@@ -16,7 +16,6 @@ class Room:
     coming: int
     """Slots of servers that are ordered and not active yet."""
     open_servers: int
-    coming_servers: int
     servers: int
     """All that are not being removed: the measure for `pools_most`."""
     claims_per_minute: float

@@ -6,7 +6,7 @@ import re
 RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
 OUR_PREFIX = "dbs_"
 TEMPLATE_PREFIX = "dbs_template_"
-_WANTED = re.compile(r"^[a-z_][a-z0-9_-]{0,62}$")
+_WANTED = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 
 
 def short(random: bytes) -> str:
@@ -36,7 +36,7 @@ def template_database(template: str) -> str:
 
 def problem_with_database_name(wanted: str) -> str | None:
     """Why a caller may not have this name; None if they may."""
-    if not _WANTED.match(wanted):
+    if not _WANTED.fullmatch(wanted):
         return "must be 1-63 of a-z, 0-9, _ and -, starting with a letter or _"
     if wanted in RESERVED_DATABASES or wanted.startswith((OUR_PREFIX, "pg_")):
         return "is reserved"

@@ -33,7 +33,7 @@ from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
 from database_service.domain.tenancy import LoginSpec, TenantSpec
 from database_service.reconcilers.addressing import admin_of
-from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, said
+from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, said, timed
 from database_service.reconcilers.newborn import add_login, new_waiting
 from database_service.store import databases, events, logins, servers, slots
 from database_service.store.pool import Conn
@@ -80,12 +80,15 @@ async def _act_and_record(deps: Deps, database: Database, patience: timedelta) -
     move = decide(database, alive, deps.now())
     if server and server.status in COMING:
         return await _put_off(deps, database)
-    try:
-        async with asyncio.timeout(patience.total_seconds()):
-            await _act(deps, database, server, alive, move)
-    except (ServiceError, TimeoutError) as e:
-        return await _failed(deps, database, server, e)
-    return await _record(deps, database, server, alive, move)
+    with timed("database") as came_out:
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                await _act(deps, database, server, alive, move)
+        except (ServiceError, TimeoutError) as e:
+            came_out("failed")
+            return await _failed(deps, database, server, e)
+        came_out(type(move).__name__.lower())
+        return await _record(deps, database, server, alive, move)
 
 
 # -- effects ----------------------------------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
 """What every step shares: the lease it works under, and what becomes of a failure."""
 
 import random
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from database_service.deps import Deps
 from database_service.domain import backoff
+from database_service.observability import metrics
 from database_service.store import leases
 
 
@@ -34,5 +38,16 @@ def said(error: BaseException, limit: int = 500) -> str:
     return (str(error) or type(error).__name__)[:limit]
 
 
-def seconds(span: timedelta) -> float:
-    return span.total_seconds()
+@contextmanager
+def timed(reconciler: str) -> Iterator[Callable[[str], None]]:
+    """Count and time one step; call what it gives with the name of what came out."""
+    begun, came_out = time.perf_counter(), "cut_off"
+
+    def outcome(name: str) -> None:
+        nonlocal came_out
+        came_out = name
+
+    try:
+        yield outcome
+    finally:
+        metrics.step(reconciler, came_out, time.perf_counter() - begun)

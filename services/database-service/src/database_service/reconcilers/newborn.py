@@ -1,4 +1,4 @@
-"""New rows for databases. Names and sealed passwords are stored here, before anything outside uses them, so a retry uses the same."""
+"""New rows for databases: names and sealed passwords are stored here before anything outside uses them."""
 
 from dataclasses import dataclass
 from datetime import timedelta

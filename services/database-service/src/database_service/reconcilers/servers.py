@@ -32,7 +32,7 @@ from database_service.domain.servers import (
 )
 from database_service.provisioners.base import Provisioner
 from database_service.reconcilers.addressing import admin_of
-from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, said
+from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, said, timed
 from database_service.store import databases, events, servers, slots
 from database_service.store.pool import Conn
 
@@ -74,14 +74,16 @@ async def settle(deps: Deps, server_id: ServerId, patience: timedelta) -> Server
 
 
 async def _carry_on(deps: Deps, server: Server) -> Server:
-    seen = await look(deps, server)
-    move = decide(server, seen, deps.now(), deps.policy)
-    try:
-        async with asyncio.timeout(deps.policy.effect_timeout.total_seconds()):
-            await _act(deps, server, seen, move)
-    except (ServiceError, TimeoutError) as e:
-        move = Wait(said(e), failed=True)
-    return await _record(deps, server, seen, move)
+    with timed("server") as came_out:
+        seen = await look(deps, server)
+        move = decide(server, seen, deps.now(), deps.policy)
+        try:
+            async with asyncio.timeout(deps.policy.effect_timeout.total_seconds()):
+                await _act(deps, server, seen, move)
+        except (ServiceError, TimeoutError) as e:
+            move = Wait(said(e), failed=True)
+        came_out("failed" if isinstance(move, Wait) and move.failed else type(move).__name__.lower())
+        return await _record(deps, server, seen, move)
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------

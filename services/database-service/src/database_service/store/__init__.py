@@ -1,1 +1,1 @@
-"""SQL on our own database: (conn, values) -> values. One statement per function; never a transaction of its own, never a decision."""
+"""SQL on our own database: (conn, values) -> values. One statement per function; no transaction of its own, no decision."""

@@ -107,8 +107,9 @@ WITH picked AS MATERIALIZED (
     AND NOT EXISTS (SELECT 1 FROM databases x WHERE x.instance_id = $2)
   ORDER BY d.rank LIMIT 1 FOR UPDATE OF d SKIP LOCKED
 ), claimed AS (
-  UPDATE databases d SET status = 'ready', status_since = $3, instance_id = $2, customer_id = $4, asked_tier = $5, plan_tier = $5,
-    claimed_at = $3, ready_at = $3, version = d.version + 1, due_at = CASE WHEN d.limits_tier = $5 THEN NULL ELSE $3::timestamptz END
+  UPDATE databases d SET status = 'ready', status_since = $3, instance_id = $2, customer_id = $4, asked_tier = $5,
+    plan_tier = $5, claimed_at = $3, ready_at = $3, version = d.version + 1,
+    due_at = CASE WHEN d.limits_tier = $5 THEN NULL ELSE $3::timestamptz END
   FROM picked WHERE d.id = picked.id
   RETURNING {DATABASE}
 ), noted AS (
@@ -153,7 +154,8 @@ async def claim_spare_to_rename(conn: Conn, ask: Ask, now: datetime, lease: time
 INSERT = f"""
 INSERT INTO databases AS d (id, status, status_since, instance_id, customer_id, asked_tier, server_type, require_dedicated,
   database_name, plan_tier, template, server_id, rank, name, owner_role, due_at, lease_until, lease_token, created_at, claimed_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $3, $16, $17, $3, CASE WHEN $4::text IS NULL THEN NULL ELSE $3::timestamptz END)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $3, $16, $17, $3,
+  CASE WHEN $4::text IS NULL THEN NULL ELSE $3::timestamptz END)
 RETURNING {DATABASE}"""
 
 

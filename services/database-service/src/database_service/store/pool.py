@@ -14,19 +14,17 @@ Conn: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyn
 AWAY = (
     OSError,
     TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DiskFullError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InterfaceError,
-    asyncpg.QueryCanceledError,
+    asyncpg.PostgresConnectionError,  # 08: the connection is lost or was refused
+    asyncpg.InsufficientResourcesError,  # 53: no memory, disk or connection is left
+    asyncpg.OperatorInterventionError,  # 57: it shuts down, starts up, or ended our statement
+    asyncpg.PostgresSystemError,  # 58: its disk fails it
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver was cut off in the middle of an answer
 )
 """What says 'not now' about our own database; everything else is a defect and stays loud."""
 

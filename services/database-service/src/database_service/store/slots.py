@@ -106,7 +106,6 @@ SELECT
   (SELECT coalesce(sum(s.max_instances), 0) FROM servers s
     WHERE s.server_type = 'shared' AND s.status IN ('provisioning', 'initializing') AND NOT s.cordoned AND NOT s.manual) AS coming,
   (SELECT count(*) FROM servers s WHERE s.server_type = 'shared' AND {OPEN}) AS open_servers,
-  (SELECT count(*) FROM servers s WHERE s.server_type = 'shared' AND s.status IN ('provisioning', 'initializing')) AS coming_servers,
   (SELECT count(*) FROM servers s WHERE s.server_type = 'shared' AND s.status NOT IN ('deprovisioning', 'gone')) AS servers,
   (SELECT count(*) FROM databases WHERE claimed_at > $1) AS claims"""
 
@@ -122,7 +121,6 @@ async def room(conn: Conn, since: datetime, minutes: float) -> Room:
         free=row["free"],
         coming=row["coming"],
         open_servers=row["open_servers"],
-        coming_servers=row["coming_servers"],
         servers=row["servers"],
         claims_per_minute=row["claims"] / minutes,
     )

@@ -52,7 +52,9 @@ def one_at_a_time(work: Callable[[], None]) -> Callable[[], None]:
 
 # A doubled or redelivered message carries the same task id, so it orders one pool.
 def provision_database_pool(self: Task, max_instances: int = 50) -> None:
-    loop.run(lambda deps: order_pool(deps, _caller(self), max_instances=max_instances, request_key=f"task:{self.request.id}"))
+    loop.run(
+        lambda deps: order_pool(deps, _caller(self), max_instances=max_instances, request_key=f"task:{self.request.id}")
+    )
 
 
 def _caller(task: Task) -> Who:
