@@ -34,7 +34,7 @@ from database_service.wiring import open_deps
 ALLOCATE = "/api/database/allocate"
 ASK = '{"instance_id": "b-{i}", "customer_id": "c-1", "plan_tier": "free"}'
 ASK_STARTER = ASK.replace("free", "starter")
-PER_ROUND = {1: 300, 16: 1200, 64: 1600}
+PER_ROUND = {1: 250, 16: 1000, 64: 1280}
 WARM_UP = 100
 STRATEGIES = ("WAL_LOG", "FILE_COPY")
 WIDTHS = (1, 2, 4, 6)
@@ -59,7 +59,7 @@ async def _from_spares(report: Report, system: System, control: Postgres, broker
     dsn = await rows.control_database(control, "spares")
     rounds = given.size(5, 1)
     need = sum(_per_round(given, c) + WARM_UP for c in PER_ROUND) * rounds
-    await _stock(system, dsn, need + _per_round(given, 1) * rounds)
+    await _stock(system, dsn, need + (_per_round(given, 1) + WARM_UP) * rounds)
     api, base = system.api(dsn, broker), system.floor(dsn)
     report.note("the spares of this part are rows made by SQL, sealed password included; their databases do not exist")
     report.note("the API runs as shipped, its own log line for each request included; the floor writes none")

