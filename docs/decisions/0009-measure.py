@@ -1,10 +1,12 @@
 """uvicorn against granian, with this service as the application; the figures of ADR 0009.
 
 Both run at the same time, each with one worker; the load goes to them in turn, so that what else happens on the machine
-falls on both. CPU time per request is what the server used itself, so it also holds on a busy machine (Linux only). The environment is that of `dbs serve api`. Needs granian, and an instance that has a database.
+falls on both. CPU time per request is what the server used itself, so it also holds on a busy machine (Linux only).
+The environment is that of `dbs serve api`. Needs granian, and an instance that has a database.
 
     python docs/decisions/0009-measure.py --token-file .data/admin.token --instance demo --customer demo
 """
+# ruff: noqa: S101, S603, T201, TID251  a tool that is run by hand, outside the service
 
 import argparse
 import asyncio
@@ -18,8 +20,14 @@ from pathlib import Path
 
 APP = "database_service.asgi:make_app"
 SERVERS = {
-    "uvicorn": (18971, ["-m", "uvicorn", "--factory", APP, "--loop", "uvloop", "--http", "httptools", "--no-access-log"]),
-    "granian": (18972, ["-m", "granian", "--factory", APP, "--interface", "asgi", "--loop", "uvloop", "--no-access-log"]),
+    "uvicorn": (
+        18971,
+        ["-m", "uvicorn", "--factory", APP, "--loop", "uvloop", "--http", "httptools", "--no-access-log"],
+    ),
+    "granian": (
+        18972,
+        ["-m", "granian", "--factory", APP, "--interface", "asgi", "--loop", "uvloop", "--no-access-log"],
+    ),
 }
 CONCURRENCY = (1, 16, 64)
 QUIETLY = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
@@ -38,7 +46,9 @@ async def client(port: int, request: bytes, until: float, took: list[float]) -> 
     writer.close()
 
 
-async def load(port: int, group: int, request: bytes, concurrency: int, seconds: float) -> tuple[float, float, float, float]:
+async def load(
+    port: int, group: int, request: bytes, concurrency: int, seconds: float
+) -> tuple[float, float, float, float]:
     """Requests per second; median and 99th percentile in milliseconds; CPU milliseconds for each request."""
     took: list[float] = []
     before = cpu_s(group)
