@@ -11,10 +11,8 @@ from support.pages import DOCS, REPOSITORY
 
 IN_THE_ROOT = sorted(REPOSITORY.glob("*.md"))
 FETCHED = re.compile(
-    r'''<(?:script|img|iframe)[^>]+src="https?:'''
-    r'''|<link(?![^>]+canonical)[^>]+href="https?:|@import\s+["'(u]*https?:'''
-)
-    r"""<(?:script|img|iframe)[^>]+src="https?:|<link(?![^>]+canonical)[^>]+href="https?:|@import\s+["'(u]*https?:"""
+    r"""<(?:script|img|iframe)[^>]+src="https?:"""
+    r"""|<link(?![^>]+canonical)[^>]+href="https?:|@import\s+["'(u]*https?:"""
 )
 LINK = re.compile(r"\]\(([^)#\s]+)")
 
