@@ -1,20 +1,43 @@
-"""Fixtures every test may use. All are synchronous; each pytest-xdist worker has its own clusters.
+"""Fixtures every test may use, and one rule for all of them: what a test tells has no secret in it.
+
+All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 
 `cluster`           session: a PostgreSQL 18 that plays the control plane: host, port, superuser, password, dsn(name)
 `tenant_cluster`    session: a second one that plays a tenant server
 `control_template`  session: the name of a migrated database on `cluster`; never connect to it, clone it
 `control_dsn`       test: the DSN of a migrated database of its own on `cluster`, dropped afterwards
 `house`             test: actions and reconcilers over both clusters (see support.house)
+`valkey`            test: a broker of its own, which can be frozen and killed (see support.broker)
 `runtime`           session: where PostgreSQL's programs are and who runs them
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
 from database_service.provisioners.runtime import PostgresRuntime
+from support import secrets
+from support.broker import Broker, running_broker
 from support.cluster import Cluster, fresh_database, migrate, running_cluster
 from support.house import House, open_house
+
+
+def pytest_configure() -> None:
+    secrets.watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that prints or logs a secret has failed, whatever else it shows."""
+    report = yield
+    for name, told in report.sections:
+        try:
+            secrets.KNOWN.refuse(told, name)
+        except secrets.Leak as leak:
+            report.outcome, report.longrepr = "failed", str(leak)
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +75,9 @@ async def house(control_dsn: str, tenant_cluster: Cluster) -> AsyncIterator[Hous
     """The service without its doors: real control database, real tenant server, a clock that can be put forward."""
     async with open_house(control_dsn, tenant_cluster) as opened:
         yield opened
+
+
+@pytest.fixture
+def valkey() -> Iterator[Broker]:
+    with running_broker() as running:
+        yield running

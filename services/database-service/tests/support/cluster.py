@@ -18,6 +18,7 @@ import asyncpg
 from database_service.domain.secret import Secret
 from database_service.provisioners.postmaster import Postmaster
 from database_service.provisioners.runtime import PostgresRuntime
+from database_service.secretbox import new_password
 from database_service.store import migrate as migrating
 from support.login import until_login
 
@@ -58,7 +59,7 @@ def running_cluster() -> Iterator[Cluster]:
     home = Path(tempfile.mkdtemp(prefix="dbs-test-", dir="/tmp"))
     home.chmod(0o755)
     server = Postmaster.at(runtime, home)
-    cluster = Cluster("127.0.0.1", free_port(), "admin", Secret("test-only"), home / "socket")
+    cluster = Cluster("127.0.0.1", free_port(), "admin", new_password(), home / "socket")
     server.prepare()
     cluster.socket_dir.mkdir()
     runtime.account.owns(cluster.socket_dir)

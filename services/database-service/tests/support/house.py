@@ -30,6 +30,7 @@ from database_service.store.pool import Db, open_pool
 from support.clock import Clock
 from support.cluster import Cluster
 from support.faults import Fate, FatedDb
+from support.secrets import refuse_in_rows
 
 WHO = Who("tests", "req-1")
 POLICY = Policy(auto_order=False, spares_least=0, allocate_budget=timedelta(seconds=20))
@@ -134,7 +135,10 @@ async def open_house(
     clock: Clock | None = None,
     fate: Fate | None = None,
 ) -> AsyncIterator[House]:
-    """`fate` lets the service die at an effect; what it leaves behind is the next house's over the same database."""
+    """`fate` lets the service die at an effect; what it leaves behind is the next house's over the same database.
+
+    A house that is left in order has no secret in any of its rows.
+    """
     clock = clock or Clock()
     pool = await open_pool(control_dsn, least=0, most=20, application="tests")
     db = FatedDb(pool, fate) if fate else Db(pool)
@@ -153,6 +157,8 @@ async def open_house(
         )  # fmt: skip
         try:
             yield House(deps, clock, tenant)
+            async with db.connection() as conn:
+                await refuse_in_rows(conn)
         finally:
             await sessions.aclose()
             await pool.close()
