@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from database_service.domain.errors import SecretUnreadable
 from database_service.domain.secret import Secret
 
 SCRAM_ITERATIONS = 4096
@@ -17,10 +18,6 @@ SCRAM_ITERATIONS = 4096
 _PASSWORD_BYTES = 24
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
-
-
-class SealBroken(Exception):
-    """A sealed text was changed, belongs to another row, or was sealed with a key that is not on the ring."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,11 +60,11 @@ class SecretBox:
         key_id, _, rest = sealed.partition(b":")
         cipher = self._ciphers.get(key_id.decode(errors="replace"))
         if cipher is None:
-            raise SealBroken("sealed with a key that is not on the ring")
+            raise SecretUnreadable("A secret was sealed with a key that is not on the ring.")
         try:
             text = cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], str(place).encode())
         except InvalidTag:
-            raise SealBroken("the sealed text was changed or belongs elsewhere") from None
+            raise SecretUnreadable("A sealed secret was changed or belongs elsewhere.") from None
         return Secret(text.decode())
 
 

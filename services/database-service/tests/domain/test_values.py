@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from database_service.domain import backoff, naming
-from database_service.domain.errors import PlanHasNoDedicated, UnknownPlan
+from database_service.domain.errors import PlanHasNoDedicated, SecretUnreadable, UnknownPlan
 from database_service.domain.plans import PLANS, ServerType, Tier, plan_of, seat_for
 from database_service.domain.policy import Policy
 from database_service.domain.secret import Secret
 from database_service.domain.sizing import MIB, connections_for, postgres_settings
-from database_service.secretbox import SealBroken, SecretBox, new_key, new_password, scram_verifier
+from database_service.secretbox import SecretBox, new_key, new_password, scram_verifier
 
 
 def test_a_secret_is_not_shown_by_any_way_of_printing() -> None:
@@ -72,7 +72,7 @@ def test_a_sealed_secret_opens_in_its_place_alone() -> None:
     sealed = box.seal(Secret("s3cret-text"), "row-1")
     assert b"s3cret-text" not in sealed
     assert box.open(sealed, "row-1").reveal() == "s3cret-text"
-    with pytest.raises(SealBroken):
+    with pytest.raises(SecretUnreadable):
         box.open(sealed, "row-2")
 
 
@@ -82,7 +82,7 @@ def test_a_rotated_ring_opens_what_the_old_key_sealed_and_seals_with_the_new() -
     rotated = SecretBox.from_ring(f"{new_key('new')},{old_entry}")
     assert rotated.open(sealed, 1).reveal() == "s"
     assert rotated.seal(Secret("s"), 1).startswith(b"new:")
-    with pytest.raises(SealBroken, match="not on the ring"):
+    with pytest.raises(SecretUnreadable, match="not on the ring"):
         SecretBox.from_ring(new_key("other")).open(sealed, 1)
 
 

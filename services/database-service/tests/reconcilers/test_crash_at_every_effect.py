@@ -373,10 +373,14 @@ async def test_an_effect_that_does_not_accept_already_there_is_caught(
 
 
 async def test_a_fresh_name_for_each_retry_is_caught(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = database_steps.tenant_spec
+    real, tried = database_steps.tenant_spec, set()
 
-    def fresh(*args: Any) -> TenantSpec:
-        return replace(real(*args), owner_role=naming.owner_role(random_name_bytes()))
+    def fresh(deps: Any, database: Any, logins: Any) -> TenantSpec:
+        spec = real(deps, database, logins)
+        if database.id not in tried:
+            tried.add(database.id)
+            return spec
+        return replace(spec, owner_role=naming.owner_role(random_name_bytes()))
 
     monkeypatch.setattr(database_steps, "tenant_spec", fresh)
     assert await _caught(lab, SCENARIOS[1])

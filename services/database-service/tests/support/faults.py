@@ -6,6 +6,7 @@ Each counts twice: a process may die before it, and after it but before it knows
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ import asyncpg
 from database_service.dataplane.connect import Moment
 from database_service.provisioners.place import Hands
 from database_service.store.pool import Conn, Db
+
+_in_transaction: ContextVar[bool] = ContextVar("in_transaction", default=False)
 
 WROTE = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
 
@@ -37,12 +40,17 @@ class Fate:
             self.where = what
             raise Killed(what)
 
+    def outside(self, what: str) -> None:
+        """An effect outside our database; none of ours may be in a transaction meanwhile."""
+        assert not _in_transaction.get(), f"a transaction is open while this is done outside: {what}"
+        self.effect(what)
+
     def spare(self) -> None:
         """Nobody dies from now on."""
         self.at = 0
 
     def on_statement(self, moment: Moment, template: str) -> None:
-        self.effect(f"{moment} {template.strip().splitlines()[0][:60]}")
+        self.outside(f"{moment} {template.strip().splitlines()[0][:60]}")
 
 
 class FatedDb(Db):
@@ -61,7 +69,11 @@ class FatedDb(Db):
     async def transaction(self) -> AsyncIterator[Conn]:
         async with super().connection() as conn:
             async with conn.transaction():
-                yield conn
+                inside = _in_transaction.set(True)
+                try:
+                    yield conn
+                finally:
+                    _in_transaction.reset(inside)
                 wrote = await conn.fetchval(WROTE)
                 if wrote:
                     self._fate.effect("before commit")
@@ -83,7 +95,7 @@ class FatedHands:
         return partial(self._fated, name, act) if name in self.ACTS else act
 
     def _fated(self, name: str, act: Callable[..., object], *args: object) -> object:
-        self._fate.effect(f"before {name}")
+        self._fate.outside(f"before {name}")
         result = act(*args)
-        self._fate.effect(f"after {name}")
+        self._fate.outside(f"after {name}")
         return result

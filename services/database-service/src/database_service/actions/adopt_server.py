@@ -7,12 +7,12 @@ from uuid import UUID
 
 from database_service.deps import Deps
 from database_service.domain.answers import Adoption, AdoptTarget
-from database_service.domain.errors import AdoptionChanged, AdoptionRefused, TenantServerUnavailable
+from database_service.domain.errors import AdoptionChanged, AdoptionRefused, InvalidField, TenantServerUnavailable
 from database_service.domain.ids import ServerId, Who
 from database_service.domain.servers import Address, Server
 from database_service.domain.tenancy import Admin, Inventory
 from database_service.reconcilers.ordering import Order, new_shared
-from database_service.store import servers
+from database_service.store import databases, servers
 
 OLDEST_VERSION = 16
 NOT_YET = ServerId(UUID(int=0))
@@ -62,8 +62,11 @@ async def adopt(deps: Deps, target: AdoptTarget, confirmation: str, who: Who) ->
         max_instances=target.max_instances, request_key=key, name=target.name, provisioner="external",
         address=Address(target.host, target.port), admin_user=target.user, admin_password=target.password,
     )  # fmt: skip
-    async with deps.db.transaction() as conn:
-        server = await new_shared(conn, deps, who, order, why="adopted") or await servers.by_request_key(conn, key)
+    try:
+        async with deps.db.transaction() as conn:
+            server = await new_shared(conn, deps, who, order, why="adopted") or await servers.by_request_key(conn, key)
+    except databases.RACED:
+        raise InvalidField("name", f"there is a server {target.name!r} already") from None
     if server is None:
         raise LookupError("the conflicting adoption vanished")
     deps.nudge.server(server.id)

@@ -23,12 +23,13 @@ async def order_pool(
 
     `memory_limit` is bytes, `cpu_limit` CPUs; None takes what the settings say.
     """
+    key = f"order:{request_key}" if request_key else None
     order = Order(
         max_instances=max_instances, cpu_limit=cpu_limit, memory_limit=memory_limit, priority=priority, manual=manual,
-        request_key=request_key,
+        request_key=key,
     )  # fmt: skip
     async with deps.db.transaction() as conn:
-        server = await new_shared(conn, deps, who, order) or await _ordered_before(conn, request_key)
+        server = await new_shared(conn, deps, who, order) or await _ordered_before(conn, key)
     deps.nudge.server(server.id)
     return server
 

@@ -44,6 +44,7 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     errors.ControlDatabaseUnavailable: 503,
     errors.TenantServerUnavailable: 503,
     errors.TenantDatabaseMissing: 500,  # its data is lost or moved by hand: only an operator can help
+    errors.SecretUnreadable: 500,  # a key is missing from the ring: only an operator can help
     errors.NameTaken: 409,
     errors.ProvisioningFailed: 503,
 }

@@ -21,6 +21,7 @@ ROUTES = {
     RECONCILE_DATABASE: PROVISIONING,
     RECONCILE_CAPACITY: PROVISIONING,
     "sweep": MONITORING,
+    "sweep_servers": MONITORING,
     "health_check_db_pools": MONITORING,
     "enforce_limits": MONITORING,
     "refill_spares": MAINTENANCE,

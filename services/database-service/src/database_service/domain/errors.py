@@ -206,6 +206,12 @@ class NameTaken(ServiceError):
     code = "name_taken"
 
 
+class SecretUnreadable(ServiceError):
+    """A sealed secret was changed, belongs to another row, or was sealed with a key that is not on the ring."""
+
+    code = "secret_unreadable"
+
+
 class ProvisioningFailed(ServiceError):
     """The provisioner could not make or start a server; the message says why in words an operator can act on."""
 

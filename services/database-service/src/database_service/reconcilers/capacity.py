@@ -10,6 +10,7 @@ import structlog
 from database_service.deps import Deps
 from database_service.domain import capacity
 from database_service.domain.databases import TEMPLATES
+from database_service.domain.errors import Unavailable
 from database_service.domain.ids import RECONCILER, DatabaseId, ServerId
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers.newborn import Held, new_seated
@@ -35,14 +36,17 @@ async def step(deps: Deps) -> None:
 
 
 async def seat_waiting(deps: Deps) -> None:
-    """Spares first, as that is one statement for all; then free slots, each to be built."""
+    """Spares first, as that is one statement for all; then free slots, each to be built.
+
+    No more are looked at than there are slots: a thousand who wait in vain must not keep the next pool's from being served.
+    """
     for template in sorted(TEMPLATES):
         async with deps.db.connection() as conn:
             handed = await databases.hand_spares_to_waiting(conn, template, RECONCILER, deps.now(), MOST_AT_ONCE)
         if handed:
             log.info("waiting.served_from_spares", count=handed)
     async with deps.db.connection() as conn:
-        waiting = await databases.waiting(conn, MOST_AT_ONCE)
+        waiting = await databases.waiting(conn, await slots.count_free(conn, MOST_AT_ONCE))
     await in_parallel(deps, waiting, lambda row_id: _seat_and_build(deps, DatabaseId(row_id)))
 
 
@@ -98,12 +102,17 @@ async def _finish(deps: Deps, held: Held) -> None:
 
 
 async def in_parallel(deps: Deps, items: Sequence[T], work: Callable[[T], Awaitable[object]]) -> None:
-    """As many at once as the policy's sweep allows."""
+    """As many at once as the policy's sweep allows. Raises (a group of) Unavailable alone."""
     width = asyncio.Semaphore(deps.policy.sweep_width)
 
     async def one(item: T) -> None:
         async with width:
-            await work(item)
+            try:
+                await work(item)
+            except Unavailable:
+                raise
+            except Exception:
+                log.exception("step.crashed", item=str(item))
 
     async with asyncio.TaskGroup() as group:
         for item in items:

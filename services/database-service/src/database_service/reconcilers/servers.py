@@ -12,12 +12,14 @@ from database_service.domain.databases import TEMPLATES
 from database_service.domain.errors import ServiceError
 from database_service.domain.ids import RECONCILER, DatabaseId, ServerId
 from database_service.domain.servers import (
+    Address,
     Become,
     Ensure,
     Health,
     Move,
     Open,
     Presence,
+    Probe,
     Remove,
     Rest,
     Seen,
@@ -99,8 +101,16 @@ async def look(deps: Deps, server: Server) -> Seen:
     if server.status is Status.DEPROVISIONING:
         return replace(seen, tenants_left=await _tenants_left(deps, server))
     if seen.presence is Presence.RUNNING and seen.address:
-        return replace(seen, probe=await deps.tenants.probe(admin_of(deps, server, seen.address), PROBE_TIMEOUT))
+        return replace(seen, probe=await _probe(deps, server, seen.address))
     return seen
+
+
+async def _probe(deps: Deps, server: Server, address: Address) -> Probe:
+    try:
+        admin = admin_of(deps, server, address)
+    except ServiceError as e:
+        return Probe(ok=False, why=said(e))
+    return await deps.tenants.probe(admin, PROBE_TIMEOUT)
 
 
 async def _tenants_left(deps: Deps, server: Server) -> int:

@@ -26,13 +26,23 @@ class Swept:
 
 
 async def sweep(deps: Deps) -> Swept:
-    """One pass over all due rows, then over capacity."""
-    due_servers = await _due(deps, "servers")
-    await capacity.in_parallel(deps, due_servers, lambda row_id: server_steps.step(deps, ServerId(row_id)))
-    due_databases = await _due(deps, "databases")
-    await capacity.in_parallel(deps, due_databases, lambda row_id: database_steps.step(deps, DatabaseId(row_id)))
+    """One pass over all due rows, servers first."""
+    return Swept(await sweep_servers(deps), await sweep_databases(deps))
+
+
+async def sweep_servers(deps: Deps) -> int:
+    """Apart from the databases' sweep, which must not wait for servers that hang; returns how many were due."""
+    due = await _due(deps, "servers")
+    await capacity.in_parallel(deps, due, lambda row_id: server_steps.step(deps, ServerId(row_id)))
+    return len(due)
+
+
+async def sweep_databases(deps: Deps) -> int:
+    """Due databases, then capacity; returns how many were due."""
+    due = await _due(deps, "databases")
+    await capacity.in_parallel(deps, due, lambda row_id: database_steps.step(deps, DatabaseId(row_id)))
     await capacity.step(deps)
-    return Swept(len(due_servers), len(due_databases))
+    return len(due)
 
 
 async def _due(deps: Deps, table: leases.Table) -> list[UUID]:

@@ -68,6 +68,7 @@ async def open_pool(dsn: str, *, least: int, most: int, application: str) -> "as
         command_timeout=15,
         max_inactive_connection_lifetime=300,
         init=_prepare,
+        reset=_nothing_to_reset,
         server_settings={
             "application_name": application,
             "statement_timeout": "15s",
@@ -89,3 +90,7 @@ async def _prepare(conn: "asyncpg.Connection[Any]") -> None:
     import json  # noqa: PLC0415  only where a codec is made
 
     await conn.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """Sessions carry no state from one use to the next (settings and locks are a transaction's), so giving one back is free."""

@@ -64,11 +64,11 @@ async def by_request_key(conn: Conn, key: str) -> Server | None:
     return server_of(row) if row else None
 
 
-DEDICATED_OF = f"SELECT {SERVER} FROM servers s WHERE s.instance_id = $1 AND s.status <> 'gone'"
+DEDICATED_OF = f"SELECT {SERVER} FROM servers s WHERE s.instance_id = $1 AND s.status NOT IN ('deprovisioning', 'gone')"
 
 
 async def dedicated_of(conn: Conn, instance_id: str) -> Server | None:
-    """The dedicated server of this instance, whatever its state short of gone."""
+    """The dedicated server of this instance; one that is being removed is nobody's any more."""
     row = await conn.fetchrow(DEDICATED_OF, instance_id)
     return server_of(row) if row else None
 
@@ -88,7 +88,10 @@ async def claim(conn: Conn, server_id: ServerId, now: datetime, lease: timedelta
 SAVE = f"""
 UPDATE servers s SET status = $3, status_since = $4, health_status = $5, health_failures = $6, health_message = $7,
   last_health_check = $8, host = $9, port = $10, postgres_version = $11, facts = $12, due_at = $13, attempts = $14,
-  last_error = $15, updated_at = $16, version = s.version + 1, lease_until = NULL, lease_token = NULL
+  last_error = $15, updated_at = $16,
+  -- A server somebody else runs may be adopted again.
+  request_key = CASE WHEN $3 = 'gone' AND s.provisioner = 'external' THEN NULL ELSE s.request_key END,
+  version = s.version + 1, lease_until = NULL, lease_token = NULL
 WHERE s.id = $1 AND s.version = $2
 RETURNING {SERVER}"""
 

@@ -56,6 +56,18 @@ async def reserve_on(conn: Conn, database_id: DatabaseId, server_id: ServerId) -
     return Seat(row["server_id"], row["rank"]) if row else None
 
 
+COUNT_FREE = f"""
+SELECT count(*) FROM (
+  SELECT FROM slots f JOIN servers s ON s.id = f.server_id
+  WHERE f.database_id IS NULL AND s.server_type = 'shared' AND {OPEN} LIMIT $1) counted"""
+
+
+async def count_free(conn: Conn, most: int) -> int:
+    """How many could be seated on open shared servers now; counted up to `most`."""
+    count: int = await conn.fetchval(COUNT_FREE, most)
+    return count
+
+
 FREE = "UPDATE slots SET database_id = NULL WHERE database_id = $1"
 
 

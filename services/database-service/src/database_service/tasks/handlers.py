@@ -25,7 +25,8 @@ def register(app: Celery) -> None:
     app.task(name=names.RECONCILE_SERVER)(reconcile_server)
     app.task(name=names.RECONCILE_DATABASE)(reconcile_database)
     app.task(name=names.RECONCILE_CAPACITY)(one_at_a_time(reconcile_capacity))
-    app.task(name="sweep")(one_at_a_time(sweep_due))
+    app.task(name="sweep")(one_at_a_time(sweep_databases))
+    app.task(name="sweep_servers")(one_at_a_time(sweep_servers))
     app.task(name="health_check_db_pools")(one_at_a_time(health_check_db_pools))
     app.task(name="enforce_limits")(one_at_a_time(enforce_limits))
     app.task(name="refill_spares")(one_at_a_time(reconcile_capacity))
@@ -52,13 +53,9 @@ def one_at_a_time(work: Callable[[], None]) -> Callable[[], None]:
 
 # A doubled or redelivered message carries the same task id, so it orders one pool.
 def provision_database_pool(self: Task, max_instances: int = 50) -> None:
-    loop.run(
-        lambda deps: order_pool(deps, _caller(self), max_instances=max_instances, request_key=f"task:{self.request.id}")
-    )
-
-
-def _caller(task: Task) -> Who:
-    return Who("task:provision_database_pool", task.request.id)
+    task_id = self.request.id  # read here: the request belongs to this thread, and the step runs on the loop's
+    who = Who("task:provision_database_pool", task_id)
+    loop.run(lambda deps: order_pool(deps, who, max_instances=max_instances, request_key=f"task:{task_id}"))
 
 
 def provision_dedicated_server(instance_id: str, customer_id: str, plan_tier: str) -> None:
@@ -78,8 +75,12 @@ def reconcile_capacity() -> None:
     loop.run(capacity.step)
 
 
-def sweep_due() -> None:
-    loop.run(sweep.sweep)
+def sweep_databases() -> None:
+    loop.run(sweep.sweep_databases)
+
+
+def sweep_servers() -> None:
+    loop.run(sweep.sweep_servers)
 
 
 def health_check_db_pools() -> None:

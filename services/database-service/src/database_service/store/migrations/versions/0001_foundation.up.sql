@@ -48,7 +48,7 @@ CREATE TABLE servers (
 COMMENT ON TABLE servers IS 'One PostgreSQL server each; the API calls the shared ones pools.';
 CREATE INDEX servers_due ON servers (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX servers_live ON servers (seq) WHERE status <> 'gone';
-CREATE UNIQUE INDEX servers_one_dedicated_per_instance ON servers (instance_id) WHERE status <> 'gone';
+CREATE UNIQUE INDEX servers_one_dedicated_per_instance ON servers (instance_id) WHERE status NOT IN ('deprovisioning', 'gone');
 
 CREATE TABLE databases (
     id                    uuid PRIMARY KEY,
@@ -81,7 +81,6 @@ CREATE TABLE databases (
     ready_at              timestamptz,
     released_at           timestamptz,
     UNIQUE (server_id, name),
-    UNIQUE (server_id, owner_role),
     CHECK (instance_id IS NOT NULL OR status NOT IN ('waiting', 'ready')),
     CHECK ((instance_id IS NULL) = (customer_id IS NULL) AND (instance_id IS NULL) = (asked_tier IS NULL)),
     CHECK ((server_id IS NULL) = (status IN ('waiting')) OR status = 'purged'),
@@ -96,7 +95,6 @@ COMMENT ON COLUMN databases.physical_name IS 'The name it has on its server now;
 CREATE INDEX databases_spares ON databases (template, rank) WHERE status = 'spare';
 CREATE INDEX databases_waiting ON databases (created_at) WHERE status = 'waiting';
 CREATE INDEX databases_due ON databases (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX databases_on_server ON databases (server_id, status);
 CREATE INDEX databases_status ON databases (status, server_type);
 CREATE INDEX databases_claimed ON databases (claimed_at) WHERE claimed_at IS NOT NULL;
 
@@ -156,15 +154,17 @@ CREATE TABLE tokens (
 );
 COMMENT ON TABLE tokens IS 'API tokens: only their hashes; the token itself is shown once.';
 
--- Whoever waits for a database (?wait, Prefer: wait) listens here. A claim of a spare is left out on purpose: nobody waits for
--- what is answered at once, and a commit with a notification takes a lock that all such commits share.
+-- Whoever waits for a database (?wait, Prefer: wait) listens here. Only a change is told: a thousand who wait are looked at
+-- again and again, and each would be woken for nothing. A claim of a spare is left out on purpose: nobody waits for what is
+-- answered at once, and a commit with a notification takes a lock that all such commits share.
 CREATE FUNCTION notify_database_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('database_changed', NEW.instance_id);
     RETURN NULL;
 END $$;
 CREATE TRIGGER database_changed AFTER UPDATE OF status, instance_id ON databases
-    FOR EACH ROW WHEN (NEW.instance_id IS NOT NULL AND NOT (OLD.status = 'spare' AND NEW.status = 'ready'))
+    FOR EACH ROW WHEN (NEW.instance_id IS NOT NULL AND NOT (OLD.status = 'spare' AND NEW.status = 'ready')
+        AND (NEW.status <> OLD.status OR NEW.instance_id IS DISTINCT FROM OLD.instance_id))
     EXECUTE FUNCTION notify_database_changed();
 
 CREATE FUNCTION notify_token_changed() RETURNS trigger LANGUAGE plpgsql AS $$
