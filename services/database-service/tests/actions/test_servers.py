@@ -17,12 +17,21 @@ from database_service.actions.release import release
 from database_service.actions.retire_server import retire
 from database_service.domain.answers import AdoptTarget, Allocation, Pending
 from database_service.domain.databases import Status as DatabaseStatus
-from database_service.domain.errors import AdoptionChanged, AdoptionRefused, AskDiffers, ServerNotEmpty, ServerNotFound
+from database_service.domain.errors import (
+    AdoptionChanged,
+    AdoptionRefused,
+    AskDiffers,
+    InvalidField,
+    ServerNotEmpty,
+    ServerNotFound,
+)
 from database_service.domain.ids import CustomerId, InstanceId, ServerId
 from database_service.domain.plans import Tier
 from database_service.domain.secret import Secret
 from database_service.domain.servers import Health, Status
 from database_service.reconcilers import capacity, upkeep
+from database_service.reconcilers import databases as database_steps
+from database_service.reconcilers.sweep import sweep
 from support.house import WHO, House, ask
 
 A, B = InstanceId("a"), InstanceId("b")
@@ -179,7 +188,9 @@ async def test_a_database_begun_on_a_server_that_fell_ill_is_seated_elsewhere(ho
 async def test_a_pool_that_failed_long_ago_and_is_empty_is_cleaned_up(house: House) -> None:
     pool = await house.pool()
     async with house.deps.db.connection() as conn:
-        await conn.execute("UPDATE servers SET status = 'error', status_since = $2 WHERE id = $1", pool.id, house.clock())
+        await conn.execute(
+            "UPDATE servers SET status = 'error', status_since = $2 WHERE id = $1", pool.id, house.clock()
+        )
     assert await upkeep.cleanup_failed_pools(house.deps) == 0
     house.clock.forward(timedelta(days=1, minutes=1))
     assert await upkeep.cleanup_failed_pools(house.deps) == 1
@@ -253,3 +264,67 @@ async def test_retiring_an_adopted_server_drops_our_spares_and_forgets_it(house:
     conn = await asyncpg.connect(house.tenant.dsn())
     assert await conn.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name) == 0
     await conn.close()
+
+
+async def test_an_adopted_server_that_was_forgotten_can_be_adopted_again(house: House) -> None:
+    confirmation = (await look(house.deps, _target(house))).confirmation
+    first = await adopt(house.deps, _target(house), confirmation, WHO)
+    await house.settled(first.id)
+    await retire(house.deps, first.id, WHO)
+    await house.later(timedelta(minutes=1))
+    confirmation = (await look(house.deps, _target(house))).confirmation
+    again = await adopt(house.deps, _target(house), confirmation, WHO)
+    assert again.id != first.id
+    assert (await house.settled(again.id)).status is Status.ACTIVE
+
+
+async def test_a_name_that_another_server_has_is_refused_by_name(house: House) -> None:
+    pool = await house.pool()
+    target = _target(house, name=pool.name)
+    with pytest.raises(InvalidField, match=pool.name):
+        await adopt(house.deps, target, (await look(house.deps, target)).confirmation, WHO)
+
+
+# -- nobody is held up by another -------------------------------------------------------------------------------------
+
+
+async def test_a_dedicated_server_that_is_being_removed_does_not_answer_for_its_instance(house: House) -> None:
+    server = await provision_dedicated(house.deps, A, CustomerId("c-1"), Tier.PREMIUM, WHO)
+    await retire(house.deps, server.id, WHO)
+    answer = await allocate(house.deps, ask(A, Tier.PREMIUM), WHO)
+    assert isinstance(answer, Pending)
+    assert answer.server_id not in (None, server.id)
+
+
+async def test_a_row_whose_secret_cannot_be_opened_keeps_no_other_from_its_step(house: House) -> None:
+    pool = await house.pool()
+    for instance in (A, B):
+        await allocate(house.deps, ask(instance), WHO)
+    async with house.deps.db.connection() as conn:
+        await conn.execute(
+            "UPDATE logins SET password_sealed = 'lost:x' WHERE database_id = $1", (await house.database(A)).id
+        )
+        await conn.execute("UPDATE databases SET limits_tier = 'starter', due_at = $1", house.clock())
+    await house.until_quiet()
+    assert "key" in ((await house.database(A)).last_error or "")
+    assert (await house.database(B)).limits_tier is Tier.FREE
+    assert (await house.server(pool.id)).status is Status.ACTIVE
+
+
+async def test_a_step_that_crashes_is_passed_by(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.pool()
+    for instance in (A, B):
+        await allocate(house.deps, ask(instance), WHO)
+    bad = (await house.database(A)).id
+    real = database_steps.step
+
+    async def crashes(deps: object, database_id: object) -> object:
+        if database_id == bad:
+            raise RuntimeError("a defect")
+        return await real(deps, database_id)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(database_steps, "step", crashes)
+    async with house.deps.db.connection() as conn:
+        await conn.execute("UPDATE databases SET limits_tier = 'starter', due_at = $1", house.clock())
+    await sweep(house.deps)
+    assert (await house.database(B)).limits_tier is Tier.FREE
