@@ -39,6 +39,8 @@ class Load:
     headers: Mapping[str, str] = field(default_factory=dict)
     first: int = 0
     keep_bodies: bool = False
+    apart_s: float = 0
+    """From one connection's first request to the next one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +200,8 @@ async def _carry_out(load: Load) -> Outcome:
         (await loop.create_connection(lambda: _Caller(run), HOST, load.port))[1] for _ in range(load.connections)
     ]
     begun, cpu = time.monotonic(), time.process_time()
-    for caller in callers:
-        caller.send_next()
+    for ordinal, caller in enumerate(callers):
+        loop.call_later(ordinal * load.apart_s, caller.send_next)
     await run.ended
     seconds = time.monotonic() - begun
     return Outcome(

@@ -66,6 +66,7 @@ async def _large(report: Report, system: System, control: Postgres, servers: int
         await rows.add_tenants(conn, tenants, PER_SERVER)
         spread = made[: _spares(report.options) // SPARE_SLOTS + 1]
         await rows.add_spares(conn, system.box, spread, per_server=SPARE_SLOTS, first_ordinal=PER_SERVER + 1)
+        await rows.add_free_slots(conn)
         await _settle(conn)
         size = await conn.fetchval("SELECT pg_size_pretty(pg_database_size(current_database()))")
     finally:
@@ -83,6 +84,7 @@ async def _small(report: Report, system: System, control: Postgres) -> str:
         made = await rows.add_servers(conn, system.box, 1 + spares // rows.POOL_SLOTS + 1)
         await rows.add_tenants(conn, PER_SERVER, PER_SERVER)
         await rows.add_spares(conn, system.box, made[1:], per_server=rows.POOL_SLOTS)
+        await rows.add_free_slots(conn)
         await _settle(conn)
     finally:
         await conn.close()

@@ -124,9 +124,11 @@ class System:
         return Http(port, {"Authorization": f"Bearer {self.token.reveal()}"})
 
     def worker(self, dsn: str, broker: str, **settings: str) -> None:
-        """`dbs serve worker` and `dbs serve beat`."""
+        """`dbs serve worker` and `dbs serve beat`; returns when the worker takes tasks."""
         self._serve("worker", "worker", dsn, broker, **settings)
         self._serve("beat", "beat", dsn, broker, **settings)
+        if not within(START_S, lambda: "Task sweep" in self._said("worker")):
+            raise TimeoutError(f"the worker does not start: {self.last_words('worker')}")
 
     def floor(self, dsn: str) -> Http:
         """The least that a web application over the same database can be; on the same stack as the API."""
@@ -196,8 +198,10 @@ class System:
             raise TimeoutError(f"{name} does not start: {self.last_words(name)}")
 
     def last_words(self, name: str) -> str:
-        lines = (self.home / f"{name}.log").read_text(errors="replace").splitlines()
-        return "\n".join(lines[-5:])
+        return "\n".join(self._said(name).splitlines()[-5:])
+
+    def _said(self, name: str) -> str:
+        return (self.home / f"{name}.log").read_text(errors="replace")
 
 
 @contextmanager
