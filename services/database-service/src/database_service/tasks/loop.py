@@ -25,6 +25,7 @@ class Loop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._deps: Deps | None = None
@@ -53,15 +54,18 @@ class Loop:
         with self._lock:
             if self._loop is None:
                 self._loop = uvloop.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True).start()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
+                self._thread.start()
             return self._loop
 
     def close(self) -> None:
-        """Give connections back; steps that are cut off are finished by the next sweep."""
-        if self._loop is None:
+        """Give connections back; steps that are cut off are finished by the next sweep. Nothing runs on it afterwards."""
+        if self._loop is None or self._thread is None or self._loop.is_closed():
             return
         self._submit(self._stack.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 loop = Loop()
