@@ -4,9 +4,12 @@ In an `output` block `…` stands for anything on its line, with the spaces arou
 number of lines. Runs of spaces count as one. Blocks of any other kind are for reading only.
 """
 
+import os
 import re
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,8 @@ from types import TracebackType
 REPOSITORY = Path(__file__).parents[4]
 DOCS = REPOSITORY / "docs"
 PRINTED_PORT = ":8005"
+PATIENCE_S = 90
+"""A page that waits until something is so would wait for ever where it never is."""
 
 _BLOCK = re.compile(r"^```(bash|output)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _DONE = "-- done"
@@ -66,7 +71,6 @@ class Shell:
     """One bash for a whole page, so that a variable set in one block is known in the next."""
 
     def __init__(self, folder: Path, port: int, environment: Mapping[str, str]) -> None:
-        self._folder = folder
         self._port = port
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
@@ -76,21 +80,31 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
 
     def __enter__(self) -> "Shell":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bash.communicate("exit 0\n")
+        self._end()
+        self._bash.communicate()
+
+    def _end(self) -> None:
+        os.killpg(self._bash.pid, signal.SIGKILL)
 
     def run(self, command: str) -> tuple[str, int]:
         """Everything it said, and the code it ended with. The port on the page becomes that of the system under test."""
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as block:
             block.write(command.replace(PRINTED_PORT, f":{self._port}"))
             block.flush()
+            patience = threading.Timer(PATIENCE_S, self._end)
+            patience.start()
             self._send(f'. {block.name} </dev/null; printf "\\n%s %s\\n" "{_DONE}" $?\n')
-            return self._answer()
+            try:
+                return self._answer()
+            finally:
+                patience.cancel()
 
     def _send(self, line: str) -> None:
         assert self._bash.stdin is not None
