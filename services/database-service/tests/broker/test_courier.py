@@ -17,6 +17,7 @@ from support.broker import Broker
 from support.secrets import KNOWN
 
 SOON_S = 20
+QUEUES = set(ROUTES.values())
 A, B = UUID(int=1), UUID(int=2)
 
 
@@ -88,7 +89,17 @@ def test_a_message_is_ids_and_nothing_else_and_does_not_live_long(valkey: Broker
 @pytest.mark.parametrize(("name", "queue"), ROUTES.items())
 def test_every_task_goes_to_its_queue(valkey: Broker, name: str, queue: str) -> None:
     new_sender(valkey.url).send_task(name)
-    assert valkey.parcels(queue) == [(name, [])]
+    assert {there: valkey.parcels(there) for there in QUEUES} == {there: [] for there in QUEUES} | {queue: [(name, [])]}
+
+
+@pytest.mark.parametrize("queue", sorted(QUEUES))
+def test_a_message_from_elsewhere_by_exchange_and_key_is_in_one_queue(valkey: Broker, queue: str) -> None:
+    app = new_sender(valkey.url)
+    with app.connection_for_write() as connection:
+        for declared in app.amqp.queues.values():
+            declared(connection.default_channel).declare()
+        app.send_task("sweep", connection=connection, exchange=queue, routing_key=queue)
+    assert [there for there in sorted(QUEUES) if valkey.messages(there)] == [queue]
 
 
 def test_without_a_broker_nobody_waits_each_loss_is_counted_and_one_is_told(

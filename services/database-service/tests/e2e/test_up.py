@@ -65,22 +65,6 @@ def test_every_secret_is_in_a_file_that_only_its_owner_reads(stack: Stack) -> No
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_no_secret_is_in_a_process_list_an_environment_or_a_log(stack: Stack) -> None:
-    kept = [
-        stack.data / "admin.token",
-        stack.data / "secrets" / "control-database.password",
-        stack.data / "secrets" / "key-ring",
-    ]
-    secrets = [path.read_text().strip().encode() for path in kept] + [str(credentials(stack)["db_password"]).encode()]
-    told = [path.read_bytes() for path in (stack.data / "logs").iterdir()]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            told += [(process / "cmdline").read_bytes(), (process / "environ").read_bytes()]
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-    assert not [secret for secret in secrets for text in told if secret in text]
-
-
 def test_psql_opens_the_database(stack: Stack) -> None:
     asked = [
         sys.executable,

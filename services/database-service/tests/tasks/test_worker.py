@@ -46,11 +46,12 @@ async def test_a_sweep_settles_a_pool_and_the_worker_ends_when_it_is_told_to(
     house: House, valkey: Broker, worker: "subprocess.Popen[bytes]"
 ) -> None:
     server_id = await _ordered(house)
-    new_sender(valkey.url).send_task("sweep")
+    beat = new_sender(valkey.url)
     async with asyncio.timeout(SOON_S):
         while (await house.server(server_id)).status is not Status.ACTIVE:
             assert worker.poll() is None, "it ended"
-            await asyncio.sleep(0.05)
+            beat.send_task("sweep_servers")
+            await asyncio.sleep(0.1)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(SOON_S) == 0
 

@@ -77,7 +77,7 @@ def _transport(broker_url: str) -> dict[str, Any]:
             "task_default_exchange_type": "topic",
         }
     return {
-        "task_queues": [Queue(name) for name in names],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in names],
         # A message of a worker that died comes back after this; the sweep is there long before.
         "broker_transport_options": {
             "visibility_timeout": int(timedelta(minutes=10).total_seconds()),
