@@ -188,7 +188,7 @@ async def test_16_nothing_is_open_and_no_password_is_stored_in_clear_text(house:
     answer = await allocate(house.deps, ask(), WHO)
     assert isinstance(answer, Allocation)
     for table in ("servers", "databases", "logins", "events"):
-        told = str(await house.value(f"SELECT string_agg(t::text, ' ') FROM {table} t"))  # noqa: S608  a name from the line above
+        told = str(await house.value(f"SELECT string_agg(t::text, ' ') FROM {table} t"))
         assert answer.password.reveal() not in told
         assert house.tenant.password.reveal() not in told
     async with open_web(house) as web:

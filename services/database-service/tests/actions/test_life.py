@@ -198,3 +198,13 @@ async def test_protection_wins_over_the_purge_of_what_is_released(house: House, 
     await house.later(timedelta(days=400))
     assert (await house.database(A)).status is Status.RELEASED
     assert await _kept(await undelete(house.deps, A, WHO)) == 42
+
+
+async def test_a_rotation_without_overlap_ends_every_login_before_it(house: House, given: Allocation) -> None:
+    between = await rotate(house.deps, A, WHO, overlap=timedelta(days=1))
+    newest = await rotate(house.deps, A, WHO, overlap=timedelta())
+    await house.later(timedelta(seconds=1))
+    assert isinstance(between, Allocation)
+    assert await _refused(given)
+    assert await _refused(between)
+    assert await _kept(newest) == 42

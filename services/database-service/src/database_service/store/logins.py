@@ -56,9 +56,9 @@ async def activate(conn: Conn, database_id: DatabaseId, login_ids: Sequence[Logi
 
 
 EXPIRE_OLDER = """
-UPDATE logins o SET expires_at = $2::timestamptz + n.overlap FROM logins n
+UPDATE logins o SET expires_at = least(o.expires_at, $2::timestamptz + n.overlap) FROM logins n
 WHERE n.id = $1 AND o.database_id = n.database_id AND o.id <> n.id AND o.state = 'active'
-  AND o.created_at <= n.created_at AND o.expires_at IS NULL"""
+  AND o.created_at <= n.created_at"""
 
 
 async def expire_older(conn: Conn, login_id: LoginId, now: datetime) -> None:
