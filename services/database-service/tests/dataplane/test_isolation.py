@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -222,7 +223,10 @@ async def test_a_tenants_settings_on_its_database_cannot_bend_an_administrators_
 def _program(house: House, tenant: TenantSpec, program: str, *arguments: str, stdin: str = "") -> str:
     executable = Path(PostgresRuntime.find().bin_dir) / program
     where = ["-h", house.cluster.host, "-p", str(house.cluster.port), "-U", tenant.logins[0].role, *arguments]
-    return _output([executable, *where, tenant.name], stdin=stdin, PGPASSWORD=tenant.logins[0].password.reveal())
+    with tempfile.NamedTemporaryFile("w") as passfile:  # made for its owner alone, as psql demands
+        passfile.write(f"*:*:*:*:{tenant.logins[0].password.reveal()}\n")
+        passfile.flush()
+        return _output([executable, *where, tenant.name], stdin=stdin, PGPASSFILE=passfile.name)
 
 
 def _output(command: Sequence[str | Path], stdin: str, **environment: str) -> str:
