@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from database_service.actions.await_database import wait_for
+from database_service.actions.await_database import until
 from database_service.actions.rendering import allocation_of, pending_of
 from database_service.deps import Deps
 from database_service.domain import naming
@@ -56,8 +56,21 @@ async def _counted(deps: Deps, ask: Ask, who: Who, wait: timedelta | None) -> Al
     patience = wait if wait is not None else _rest_of_budget(deps, begun, answer)
     if patience <= timedelta():
         return answer
-    await wait_for(deps, ask.instance_id, patience)
-    return await current_answer(deps, ask.instance_id)
+    return await _awaited(deps, ask.instance_id, patience, answer)
+
+
+async def _awaited(
+    deps: Deps, instance_id: InstanceId, patience: timedelta, answer: Allocation | Pending
+) -> Allocation | Pending:
+    """The answer once there is one to use, or the last that was seen; one look at the row for each change of it."""
+
+    async def allocated() -> bool:
+        nonlocal answer
+        answer = await current_answer(deps, instance_id)
+        return isinstance(answer, Allocation)
+
+    await until(deps, instance_id, patience, allocated)
+    return answer
 
 
 def _refuse_bad(ask: Ask) -> None:

@@ -1,6 +1,7 @@
 """Hold a request until its database is ready, or time is up."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from database_service.deps import Deps
@@ -14,18 +15,23 @@ UNFINISHED = frozenset({Status.WAITING, Status.CREATING})
 
 async def wait_for(deps: Deps, instance_id: InstanceId, wait: timedelta) -> None:
     """Returns when the instance's database is neither waiting nor in the making, or after `wait` (at most the policy's)."""
+
+    async def finished() -> bool:
+        async with deps.db.connection() as conn:
+            database = await databases.of_instance(conn, instance_id)
+        return database is None or database.status not in UNFINISHED
+
+    await until(deps, instance_id, wait, finished)
+
+
+async def until(deps: Deps, instance_id: InstanceId, wait: timedelta, done: Callable[[], Awaitable[bool]]) -> None:
+    """Returns when `done`, which is asked now and at each change of the instance's row, or after `wait`."""
     patience = min(wait, deps.policy.longest_wait).total_seconds()
     with deps.changes.watch(DATABASE_CHANGED, instance_id) as changed:
         try:
             async with asyncio.timeout(patience):
-                while await _unfinished(deps, instance_id):
+                while not await done():
                     await changed.wait()
                     changed.clear()
         except TimeoutError:
             return
-
-
-async def _unfinished(deps: Deps, instance_id: InstanceId) -> bool:
-    async with deps.db.connection() as conn:
-        database = await databases.of_instance(conn, instance_id)
-    return database is not None and database.status in UNFINISHED

@@ -101,8 +101,13 @@ def _made(standing: Standing, tenant: TenantSpec) -> Sequence[Script]:
     if tenant.name in standing.ours:
         return ()
     if tenant.physical_name is None:
-        return (ddl.create_database(tenant.name, tenant.owner_role, naming.template_database(tenant.template)),)
+        return (_creation(tenant),)
     return (ddl.rename_database(standing.require_database(tenant), tenant.name),)
+
+
+def _creation(tenant: TenantSpec) -> Script:
+    strategy = ddl.Strategy.WAL_LOG if tenant.waited_for else ddl.Strategy.FILE_COPY
+    return ddl.create_database(tenant.name, tenant.owner_role, naming.template_database(tenant.template), strategy)
 
 
 async def apply_limits(session: Session, tenant: TenantSpec) -> None:

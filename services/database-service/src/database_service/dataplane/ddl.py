@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from itertools import accumulate, pairwise
 
 from database_service.domain.plans import Limits
@@ -122,13 +123,17 @@ def _milliseconds(span: timedelta) -> str:
 # -- databases --------------------------------------------------------------------------------------------------------
 
 
-def create_database(name: str, owner: str, template: str) -> Script:
-    """Nobody enters it before `open_database`: it is PUBLIC's until then, as no ACL is inherited from a template.
+class Strategy(StrEnum):
+    """FILE_COPY sustains more creations, WAL_LOG answers sooner: its pages are written again by the next checkpoint."""
 
-    FILE_COPY sustains more creations than WAL_LOG, whose pages the next checkpoint writes again.
-    """
+    FILE_COPY = "FILE_COPY"
+    WAL_LOG = "WAL_LOG"
+
+
+def create_database(name: str, owner: str, template: str, strategy: Strategy) -> Script:
+    """Nobody enters it before `open_database`: it is PUBLIC's until then, as no ACL is inherited from a template."""
     return Script(
-        "CREATE DATABASE %I OWNER %I TEMPLATE %I STRATEGY FILE_COPY ALLOW_CONNECTIONS false", (name, owner, template)
+        f"CREATE DATABASE %I OWNER %I TEMPLATE %I STRATEGY {strategy} ALLOW_CONNECTIONS false", (name, owner, template)
     )
 
 
@@ -166,7 +171,7 @@ def close_to_public(name: str) -> Script:
 
 
 def clone_pristine(name: str) -> Script:
-    return Script("CREATE DATABASE %I TEMPLATE template0 STRATEGY FILE_COPY", (name,))
+    return Script("CREATE DATABASE %I TEMPLATE template0 STRATEGY WAL_LOG", (name,))
 
 
 def seal_template(name: str) -> Script:

@@ -35,6 +35,8 @@ class TenantSpec:
     template: str
     limits: Limits
     logins: Sequence[LoginSpec] = ()
+    waited_for: bool = False
+    """Somebody waits for it, so it is built the way that answers soonest; else the way that costs its server least."""
 
 
 @dataclass(frozen=True, slots=True)

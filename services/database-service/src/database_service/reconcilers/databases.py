@@ -132,6 +132,7 @@ def tenant_spec(deps: Deps, database: Database, alive: Sequence[Login]) -> Tenan
         template=database.template,
         limits=PLANS[database.plan_tier].limits,
         logins=[_login_spec(deps, login) for login in alive],
+        waited_for=database.ask is not None,
     )
 
 

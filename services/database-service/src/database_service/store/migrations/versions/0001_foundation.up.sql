@@ -19,8 +19,8 @@ CREATE TABLE servers (
     manual                boolean NOT NULL DEFAULT false,
     priority              integer NOT NULL DEFAULT 0 CHECK (priority BETWEEN -1000 AND 1000),
     max_instances         integer NOT NULL CHECK (max_instances BETWEEN 1 AND 10000),
-    instance_id           text CHECK (instance_id ~ '^[A-Za-z0-9._-]{1,64}$'),
-    customer_id           text CHECK (customer_id ~ '^[A-Za-z0-9._-]{1,64}$'),
+    instance_id           text CHECK (instance_id !~ '[^A-Za-z0-9._-]' AND length(instance_id) BETWEEN 1 AND 64),
+    customer_id           text CHECK (customer_id !~ '[^A-Za-z0-9._-]' AND length(customer_id) BETWEEN 1 AND 64),
     plan_tier             text,
     host                  text,
     port                  integer CHECK (port BETWEEN 1 AND 65535),
@@ -54,8 +54,8 @@ CREATE TABLE databases (
     id                    uuid PRIMARY KEY,
     status                text NOT NULL CHECK (status IN ('waiting', 'creating', 'spare', 'ready', 'releasing', 'released', 'purged')),
     status_since          timestamptz NOT NULL,
-    instance_id           text UNIQUE CHECK (instance_id ~ '^[A-Za-z0-9._-]{1,64}$'),
-    customer_id           text CHECK (customer_id ~ '^[A-Za-z0-9._-]{1,64}$'),
+    instance_id           text UNIQUE CHECK (instance_id !~ '[^A-Za-z0-9._-]' AND length(instance_id) BETWEEN 1 AND 64),
+    customer_id           text CHECK (customer_id !~ '[^A-Za-z0-9._-]' AND length(customer_id) BETWEEN 1 AND 64),
     asked_tier            text,
     server_type           text NOT NULL CHECK (server_type IN ('shared', 'dedicated')),
     require_dedicated     boolean NOT NULL DEFAULT false,
@@ -107,6 +107,7 @@ CREATE TABLE slots (
 );
 COMMENT ON TABLE slots IS 'The room for one database on a server. Capacity is rows: no counter can drift.';
 CREATE INDEX slots_free ON slots (rank) WHERE database_id IS NULL;
+CREATE INDEX slots_free_on_server ON slots (server_id) WHERE database_id IS NULL;
 
 CREATE TABLE logins (
     id                    uuid PRIMARY KEY,
