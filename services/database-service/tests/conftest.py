@@ -81,3 +81,18 @@ async def house(control_dsn: str, tenant_cluster: Cluster) -> AsyncIterator[Hous
 def valkey() -> Iterator[Broker]:
     with running_broker() as running:
         yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How often the service was killed, and came back whole: a number without which the suite says little."""
+    passed = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "crash_points"
+    ]
+    if passed:
+        terminalreporter.section("crash points")
+        for told in passed:
+            terminalreporter.line(f"{told}, whole each time")
+        terminalreporter.line(f"in all: {sum(int(told.split('killed at ')[1].split()[0]) for told in passed)} deaths")
