@@ -4,8 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from database_service.domain.plans import MIB, Limits
 from database_service.domain.tenancy import Overrun, TenantSpec
 from database_service.provisioners.runtime import PostgresRuntime
 from dataplane.house import ENDED, LIMITS, House, a_login, until
+from support.passfile import with_password
 
 DENIED = asyncpg.InsufficientPrivilegeError
 SHORT = Limits(3, timedelta(milliseconds=50), timedelta(milliseconds=50), MIB)
@@ -223,14 +223,11 @@ async def test_a_tenants_settings_on_its_database_cannot_bend_an_administrators_
 def _program(house: House, tenant: TenantSpec, program: str, *arguments: str, stdin: str = "") -> str:
     executable = Path(PostgresRuntime.find().bin_dir) / program
     where = ["-h", house.cluster.host, "-p", str(house.cluster.port), "-U", tenant.logins[0].role, *arguments]
-    with tempfile.NamedTemporaryFile("w") as passfile:  # made for its owner alone, as psql demands
-        passfile.write(f"*:*:*:*:{tenant.logins[0].password.reveal()}\n")
-        passfile.flush()
-        return _output([executable, *where, tenant.name], stdin=stdin, PGPASSFILE=passfile.name)
+    with with_password(tenant.logins[0].password.reveal()) as environment:
+        return _output([executable, *where, tenant.name], stdin, environment)
 
 
-def _output(command: Sequence[str | Path], stdin: str, **environment: str) -> str:
-    environment = os.environ | environment
+def _output(command: Sequence[str | Path], stdin: str, environment: Mapping[str, str]) -> str:
     done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -287,4 +284,4 @@ async def test_an_orm_can_look_around_as_a_tenant(house: House) -> None:
     login, cluster = tenant.logins[0], house.cluster
     url = f"postgresql+asyncpg://{login.role}:{login.password.reveal()}@{cluster.host}:{cluster.port}/{tenant.name}"
     # In a process of its own: greenlets and pytest's rewriting of imports disturb each other on Python 3.11.
-    assert _output([sys.executable, "-c", LOOK_AROUND], stdin=url).strip() == "['t', 'u']"
+    assert _output([sys.executable, "-c", LOOK_AROUND], url, os.environ).strip() == "['t', 'u']"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import pytest
@@ -14,6 +15,7 @@ from database_service.domain.errors import ControlDatabaseUnavailable, InvalidFi
 from database_service.provisioners.runtime import PostgresRuntime
 from database_service.store.migrate import migrate, newest, revisions
 from support.cluster import Cluster, fresh_database
+from support.passfile import with_password
 
 ROOT = Path(__file__).parents[4]
 SHARED = ROOT / "shared" / "configs" / "postgres"
@@ -33,22 +35,27 @@ def another(cluster: Cluster) -> Iterator[str]:
 
 def catalog(runtime: PostgresRuntime, dsn: str) -> str:
     """Everything in the database as pg_dump tells it, rows of alembic_version included."""
-    said = subprocess.run(
-        [runtime.bin_dir / "pg_dump", "--inserts", "--restrict-key=same", dsn],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return said.stdout
-
-
-def alembic(dsn: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", "alembic", "-c", ROOT / "services" / "database-service" / "alembic.ini"]
-    subprocess.run([*command, *arguments], env={"DATABASE_URL": dsn}, check=True, capture_output=True)
+    return run(runtime, "pg_dump", dsn, "--inserts", "--restrict-key=same")
 
 
 def psql(runtime: PostgresRuntime, dsn: str, script: Path) -> None:
-    subprocess.run([runtime.bin_dir / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dsn], check=True)
+    run(runtime, "psql", dsn, "-qX", "-v", "ON_ERROR_STOP=1", "-f", str(script))
+
+
+def run(runtime: PostgresRuntime, program: str, dsn: str, *arguments: str) -> str:
+    """What one of PostgreSQL's programs prints about this database."""
+    to = urlsplit(dsn)
+    where = ["-h", str(to.hostname), "-p", str(to.port), "-U", str(to.username), "-d", to.path.removeprefix("/")]
+    with with_password(unquote(str(to.password))) as environment:
+        command = [runtime.bin_dir / program, *where, *arguments]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def alembic(dsn: str, secret: Path, *arguments: str) -> None:
+    """The `alembic` command, with the DSN in a file as `DATABASE_URL_FILE` has it."""
+    secret.write_text(dsn)
+    command = [sys.executable, "-m", "alembic", "-c", ROOT / "services" / "database-service" / "alembic.ini"]
+    subprocess.run([*command, *arguments], env={"DATABASE_URL_FILE": str(secret)}, check=True, capture_output=True)
 
 
 async def test_the_script_and_the_revisions_make_the_same_database(
@@ -130,8 +137,10 @@ async def test_a_database_that_is_away_is_said_to_be_away() -> None:
         await migrate("postgresql://nobody@127.0.0.1:1/none")
 
 
-async def test_the_alembic_command_goes_the_same_way(runtime: PostgresRuntime, empty: str, another: str) -> None:
-    alembic(empty, "upgrade", "head")
+async def test_the_alembic_command_goes_the_same_way(
+    runtime: PostgresRuntime, empty: str, another: str, tmp_path: Path
+) -> None:
+    alembic(empty, tmp_path / "database.url", "upgrade", "head")
     await migrate(another)
     assert catalog(runtime, empty) == catalog(runtime, another)
 
