@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ import pytest
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.servers import Presence, ServerSpec
 from database_service.provisioners.place import Hands, Place
+from database_service.provisioners.postmaster import Postmaster
 from database_service.provisioners.process import ProcessProvisioner
 from database_service.provisioners.runtime import PostgresRuntime
 from support.local_servers import (
@@ -446,3 +448,20 @@ async def test_a_session_that_will_not_leave_does_not_keep_a_server_from_stoppin
     await local.remove(spec.id, keep_data=True)
     assert (await local.observe(spec.id)).presence is Presence.STOPPED
     conn.terminate()
+
+
+async def test_a_server_that_was_just_being_started_is_stopped_gently(
+    local: ProcessProvisioner, runtime: PostgresRuntime, home: Path
+) -> None:
+    spec = a_spec()
+    await local.ensure(spec)
+    await local.remove(spec.id, keep_data=True)
+    server = Postmaster.at(runtime, home / str(spec.id))
+    with server.lock_file.open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as the pg_ctl of a worker that was killed
+        stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+        arguments = ["start", "-W", "-s", "-D", str(server.data_dir), "-l", str(server.log_file)]
+        await asyncio.to_thread(runtime.run, "pg_ctl", arguments, pass_fds=[lock.fileno()])
+    await stopping
+    assert (await local.observe(spec.id)).presence is Presence.STOPPED
+    assert "immediate shutdown" not in server.log_file.read_text()

@@ -87,7 +87,7 @@ class Supervisor:
         if pid is not None:
             self._call("shutdown")
             if not within(12, lambda: not self.answers() and not _lives(pid)):
-                os.kill(pid, signal.SIGKILL)
+                _send(pid, signal.SIGKILL)
         self._end_orphans()
         self.socket.unlink(missing_ok=True)
 
@@ -196,6 +196,7 @@ class Supervisor:
             "startretries": "3",
             "stopsignal": program.stop_signal,
             "stopwaitsecs": str(program.patience_s),
+            "killasgroup": "true",  # a worker that is killed while it makes a server leaves no initdb behind
             "redirect_stderr": "true",
             "stdout_logfile": _plain(self._log(program.name)),
             "stdout_logfile_maxbytes": "10MB",
@@ -227,10 +228,10 @@ def _quoted(part: str) -> str:
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        # Our own child stays a zombie until it is waited for; supervisord's socket being gone has told enough then.
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() if Path("/proc/self").exists() else True
+    except (ProcessLookupError, FileNotFoundError):  # the file: it ended between the two
         return False
-    # Our own child stays a zombie until it is waited for; supervisord's socket being gone has told enough then.
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() if Path("/proc/self").exists() else True
 
 
 def _send(pid: int, number: signal.Signals) -> None:

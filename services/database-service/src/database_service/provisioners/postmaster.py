@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from database_service.domain.errors import ProvisioningFailed
@@ -82,8 +83,7 @@ class Postmaster:
     def stop(self) -> None:
         """Shut it down and wait until nothing of it lives. Not running is success."""
         for number, patience_s in SHUTDOWNS:
-            self._signal(number)
-            if _within(patience_s, self._is_dead):
+            if _within(patience_s, partial(self._ended_by, number, set())):
                 return
         raise ProvisioningFailed(f"PostgreSQL in {self.data_dir} does not stop, not even by force.")
 
@@ -133,12 +133,17 @@ class Postmaster:
         running = self.look()
         return running.settled if running else self._lock_is_free()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _ended_by(self, number: signal.Signals, told: set[int]) -> bool:
+        """Signal whoever serves it, each once: one that was being started when we came is seen only later."""
         running = self.look()
-        if running is None:
-            return
+        if running and running.pid not in told:
+            told.add(running.pid)
+            self._signal(running.pid, number)
+        return self._is_dead()
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
         try:
-            os.kill(running.pid, number)
+            os.kill(pid, number)
         except ProcessLookupError:
             pass  # it died meanwhile: that was the wish
         except PermissionError as e:

@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ CACHE = Path("/var/cache/database-service")
 STATE = Path("/var/lib/database-service")
 INITDB_TIMEOUT_S = 120
 QUICK_TIMEOUT_S = 20
+LAST_WRITES_S = 5
 # Nothing of our own environment reaches a server: it may hold the key ring.
 ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 COMPLAINT = re.compile(r"(?:(?:WARNING|FATAL|PANIC|error):|LOG:(?=\s+(?:could not|invalid|unrecognized)))\s+(.+)")
@@ -163,7 +165,7 @@ class PostgresRuntime:
             self._take_over(making)
             making.rename(data_dir)
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            _remove(making)
         fsync_directory(data_dir.parent)
 
     def _initdb(self, directory: Path, superuser: str, password: Secret, more: Sequence[str]) -> None:
@@ -255,6 +257,13 @@ def write_whole(path: Path, text: str, account: Account | None = None) -> None:
         Path(making).unlink(missing_ok=True)
         raise
     fsync_directory(path.parent)
+
+
+def _remove(directory: Path) -> None:
+    """Delete it whole: an initdb that was killed leaves a child that may write there for some moments more."""
+    deadline = time.monotonic() + LAST_WRITES_S
+    while directory.exists() and time.monotonic() < deadline:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def fsync_directory(directory: Path) -> None:
