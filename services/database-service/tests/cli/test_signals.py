@@ -71,8 +71,9 @@ def test_one_that_somebody_else_catches_is_heard_all_the_same() -> None:
 def test_one_that_comes_while_a_coroutine_runs_does_not_wait_for_it() -> None:
     assert heard("""
         import asyncio
+        signals.AGAIN_S = 1000
         async def forever():
-            os.kill(os.getpid(), signal.SIGINT)
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
             while True:
                 try:
                     await asyncio.Event().wait()
@@ -94,13 +95,16 @@ def test_what_a_coroutine_raises_is_raised_where_it_is_waited_for() -> None:
 
 
 def test_those_after_the_first_do_not_disturb_what_cleans_up() -> None:
-    assert heard("""
+    body = """
+        clean = False
         try:
             ctrl_c()
         finally:
             ctrl_c()
             signal.raise_signal(signal.SIGTERM)
-    """)
+            clean = True
+    """
+    assert heard(body, after="assert clean")
 
 
 def test_those_after_the_end_are_not_heard() -> None:
