@@ -8,10 +8,12 @@ All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 `control_dsn`       test: the DSN of a migrated database of its own on `cluster`, dropped afterwards
 `house`             test: actions and reconcilers over both clusters (see support.house)
 `valkey`            test: a broker of its own, which can be frozen and killed (see support.broker)
+`folder`            test: a folder that every account may enter; DATA_DIRs and homes of servers lie in it
 `runtime`           session: where PostgreSQL's programs are and who runs them
 """
 
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from database_service.provisioners.runtime import PostgresRuntime
 from support import secrets
 from support.broker import Broker, running_broker
 from support.cluster import Cluster, fresh_database, migrate, running_cluster
+from support.folders import open_folder
 from support.house import House, open_house
 
 
@@ -43,6 +46,12 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def runtime() -> PostgresRuntime:
     return PostgresRuntime.find()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -128,9 +128,9 @@ async def test_07_callers_who_find_no_room_do_not_each_order_a_pool(house: House
 
 
 async def test_08_and_09_a_pools_settings_and_version_are_what_the_record_says(
-    control_dsn: str, tenant_cluster: Cluster, runtime: PostgresRuntime, tmp_path: Path
+    control_dsn: str, tenant_cluster: Cluster, runtime: PostgresRuntime, folder: Path
 ) -> None:
-    async with _own_servers(control_dsn, tenant_cluster, runtime, tmp_path) as (house, _):
+    async with _own_servers(control_dsn, tenant_cluster, runtime, folder) as (house, _):
         ordered = await order_pool(house.deps, WHO, max_instances=50, memory_limit=1024**3)
         pool = await house.settled(ordered.id)
         assert pool.status is ServerStatus.ACTIVE

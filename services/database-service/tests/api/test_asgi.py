@@ -38,9 +38,9 @@ async def _let_in(client: httpx.AsyncClient) -> httpx.Response:
 
 
 async def test_it_starts_from_settings_and_its_first_token_opens_it(
-    control_dsn: str, tmp_path: Path, broker: str
+    control_dsn: str, folder: Path, broker: str
 ) -> None:
-    settings, headers = _settings(control_dsn, tmp_path, celery_broker_url=broker)
+    settings, headers = _settings(control_dsn, folder, celery_broker_url=broker)
     app = app_of(settings)
     transport = httpx.ASGITransport(app)
     async with (
@@ -53,12 +53,12 @@ async def test_it_starts_from_settings_and_its_first_token_opens_it(
 
 
 async def test_it_starts_while_database_and_broker_are_away_and_is_whole_when_they_come(
-    control_dsn: str, cluster: Cluster, tmp_path: Path
+    control_dsn: str, cluster: Cluster, folder: Path
 ) -> None:
     async with cable_to(cluster.host, cluster.port) as cable:
         await cable.pull()
         dsn = control_dsn.replace(f":{cluster.port}/", f":{cable.port}/")
-        settings, headers = _settings(dsn, tmp_path, celery_broker_url=f"redis://127.0.0.1:{free_port()}/0")
+        settings, headers = _settings(dsn, folder, celery_broker_url=f"redis://127.0.0.1:{free_port()}/0")
         app = app_of(settings)
         transport = httpx.ASGITransport(app)
         async with (

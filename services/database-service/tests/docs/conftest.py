@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.conftest import READY, Stack, open_folder, started
+from e2e.conftest import READY, Stack, running
 from support.cluster import free_port
+from support.folders import open_folder
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +17,9 @@ def system() -> Iterator[Stack]:
     """Its folder is what the pages call the repository's: `.data` and `.venv` are in it."""
     with open_folder() as folder:
         (folder / ".venv").symlink_to(sys.prefix)
-        running = started(folder / ".data", free_port(), folder)
-        try:
-            running.until(READY)
-            yield running
-        finally:
-            if running.process.poll() is None:
-                running.end()
+        with running(folder / ".data", free_port(), folder) as begun:
+            begun.until(READY)
+            yield begun
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.conftest import READY, STOP_S, Stack, left_of, open_folder
+from e2e.conftest import READY, STOP_S, Stack, left_of, put_down
 from support.cluster import free_port
+from support.folders import open_folder
 from support.pages import DOCS, REPOSITORY, Shell, follow, outputs_of, says, steps_of
 
 pytestmark = pytest.mark.stack
@@ -54,8 +55,7 @@ def first_terminal(checkout: Path) -> Iterator[Stack]:
     try:
         yield stack
     finally:
-        if process.poll() is None:
-            press_ctrl_c(stack)
+        put_down(stack)
 
 
 def first_command() -> str:

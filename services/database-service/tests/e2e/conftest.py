@@ -1,14 +1,13 @@
 """The whole system as a user starts it: `dbs up` in a process of its own, with a port and a DATA_DIR of its own."""
 
+import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,15 @@ import pytest
 
 from database_service.cli.client import Client
 from database_service.domain.secret import Secret
+from database_service.provisioners.runtime import STATE
 from support.cluster import free_port
+from support.folders import open_folder
 
 READY = "Ctrl-C stops everything"
 START_S = 120
 STOP_S = 40
+"""Against hanging. Measured: 5 s at most with both processors taken; an orderly stop may wait 10 s for a program."""
+KILL_S = 10
 
 
 @dataclass
@@ -45,8 +48,15 @@ class Stack:
 
     def until(self, said: str) -> None:
         """Return when it has printed this; an AssertionError shows what it printed instead."""
+        self._until(lambda: said in self.output)
+
+    def until_begun(self) -> None:
+        """Return when it has taken its DATA_DIR: before, it is Python that starts, not `dbs up`."""
+        self._until((self.data / "up.lock").exists)
+
+    def _until(self, true: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_S
-        while said not in self.output:
+        while not true():
             assert self.process.poll() is None, self.output
             assert time.monotonic() < deadline, self.output
             time.sleep(0.05)
@@ -66,66 +76,92 @@ def command(data: Path, port: int, pools: int = 1) -> list[str]:
 
 
 def started(data: Path, port: int, folder: Path, pools: int = 1) -> Stack:
+    """One that the caller puts down again (`put_down`); `running` does."""
     log = folder / f"up-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command(data, port, pools), stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(
+            command(data, port, pools), stdout=output, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
+        )
     return Stack(data, port, process, log)
 
 
+@contextmanager
+def running(data: Path, port: int, folder: Path, pools: int = 1) -> Iterator[Stack]:
+    """A system that starts here and is gone afterwards, whatever happened to it."""
+    stack = started(data, port, folder, pools)
+    try:
+        yield stack
+    finally:
+        put_down(stack)
+
+
+def put_down(stack: Stack) -> None:
+    """Ctrl-C. What does not end then, or was left, is killed, and the test fails with what that was."""
+    try:
+        if stack.process.poll() is None:
+            os.killpg(stack.process.pid, signal.SIGINT)
+            stack.process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        pass  # told below: it is still there
+    left = left_of(stack.data)
+    kill_all_of(stack)
+    assert left == [], f"left, and killed now: {left}\nafter\n{stack.output}"
+
+
+def kill_all_of(stack: Stack) -> None:
+    """End whatever has to do with it, and wait until nothing does. SIGQUIT lets PostgreSQL free its shared memory."""
+    for number in (signal.SIGQUIT, signal.SIGKILL):
+        deadline = time.monotonic() + KILL_S
+        while (pids := processes_of(stack.data)) and time.monotonic() < deadline:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            stack.process.poll()  # reaps it: a zombie is in its group for ever
+            time.sleep(0.1)
+    stack.process.wait(KILL_S)
+
+
 def left_of(data: Path) -> list[str]:
-    """Command lines of processes that have to do with this DATA_DIR: by argument, working directory or environment."""
-    found = []
+    """Command lines of processes that have to do with this DATA_DIR."""
+    return list(processes_of(data).values())
+
+
+def processes_of(data: Path) -> dict[int, str]:
+    """Process ids and command lines of what has to do with this DATA_DIR, by argument, working directory or environment."""
+    homes = [str(home) for home in homes_of(data)]
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            arguments = (process / "cmdline").read_bytes()
+            told = (arguments + (process / "environ").read_bytes()).decode(errors="replace")
             where = str((process / "cwd").readlink())
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if int(process.name) != os.getpid() and (str(data).encode() in told or where.startswith(str(data))):
-            found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        if int(process.name) != os.getpid() and any(home in told or where.startswith(home) for home in homes):
+            found[int(process.name)] = arguments.replace(b"\0", b" ").decode()
     return found
 
 
-@contextmanager
-def open_folder() -> Iterator[Path]:
-    """A folder that every account may enter, unlike pytest's own: as root, servers run as another account."""
-    folder = Path(tempfile.mkdtemp(prefix="dbs-e2e-", dir="/tmp"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with open_folder() as made:
-        yield made
+def homes_of(data: Path) -> list[Path]:
+    """DATA_DIR, and where its rooms are instead where the servers' account cannot enter it (`reachable_home`)."""
+    rooms = (data / room for room in ("control", "run", "pools"))
+    return [data, *(STATE / hashlib.sha256(str(room).encode()).hexdigest()[:16] for room in rooms)]
 
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Start]:
     """Start systems that a test is rough with; whatever it leaves is stopped."""
-    stacks: list[Stack] = []
+    with ExitStack() as stacks:
 
-    def begin(data: Path | None = None, port: int | None = None, pools: int = 1) -> Stack:
-        stacks.append(started(data or folder / "data", port or free_port(), folder, pools))
-        return stacks[-1]
+        def begin(data: Path | None = None, port: int | None = None, pools: int = 1) -> Stack:
+            return stacks.enter_context(running(data or folder / "data", port or free_port(), folder, pools))
 
-    yield begin
-    for stack in stacks:
-        if stack.process.poll() is None:
-            stack.end()
+        yield begin
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """A system that runs with a first database; shared, so leave it as you found it."""
-    with open_folder() as folder:
-        running = started(folder / "data", free_port(), folder)
-        try:
-            running.until(READY)
-            yield running
-        finally:
-            if running.process.poll() is None:
-                running.end()
+    with open_folder() as folder, running(folder / "data", free_port(), folder) as begun:
+        begun.until(READY)
+        yield begun

@@ -8,8 +8,9 @@ import asyncpg
 import httpx
 import pytest
 
-from e2e.conftest import READY, Stack, open_folder, started
+from e2e.conftest import READY, Stack, running
 from support.cluster import free_port
+from support.folders import open_folder
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -21,14 +22,9 @@ Answer = dict[str, object]
 
 @pytest.fixture(scope="module")
 def four_pools() -> Iterator[Stack]:
-    with open_folder() as folder:
-        running = started(folder / "data", free_port(), folder, POOLS)
-        try:
-            running.until(READY)
-            yield running
-        finally:
-            if running.process.poll() is None:
-                running.end()
+    with open_folder() as folder, running(folder / "data", free_port(), folder, POOLS) as begun:
+        begun.until(READY)
+        yield begun
 
 
 async def _until_allocated(client: httpx.AsyncClient, instance: str) -> Answer:

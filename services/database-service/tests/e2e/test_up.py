@@ -1,6 +1,5 @@
 """`dbs up` as a newcomer meets it: it starts, it stops, it comes back, and it says what is wrong."""
 
-import hashlib
 import os
 import shutil
 import signal
@@ -15,8 +14,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from database_service.provisioners.runtime import STATE
-from e2e.conftest import READY, Stack, Start, command, left_of
+from database_service.cli.root import INTERRUPTED
+from e2e.conftest import READY, Stack, Start, command, homes_of, left_of
 from support.cluster import free_port
 
 pytestmark = pytest.mark.stack
@@ -92,13 +91,13 @@ def test_a_second_up_on_the_same_data_says_so(stack: Stack) -> None:
         assert client.get("/health").ready
 
 
-def test_a_taken_port_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_taken_port_is_named_and_nothing_is_left(folder: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        assert f"Port {port}" in refused(tmp_path / "data", port).stderr
-    assert left_of(tmp_path / "data") == []
+        assert f"Port {port}" in refused(folder / "data", port).stderr
+    assert left_of(folder / "data") == []
 
 
 def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -107,8 +106,8 @@ def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
+def small_disk(folder: Path) -> Iterator[Path]:
+    disk = folder / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "none", disk], check=False, capture_output=True)
     if mounted.returncode != 0:
@@ -141,9 +140,19 @@ async def test_ctrl_c_stops_everything_and_the_next_run_finds_the_same_data(star
 @pytest.mark.parametrize("said", ["", "Control plane", "Schema", "Broker"])
 def test_ctrl_c_half_way_leaves_nothing(start: Start, said: str) -> None:
     stack = start()
-    if said:
-        stack.until(said)
-    stack.end()
+    stack.until(said) if said else stack.until_begun()
+    assert stack.end() == INTERRUPTED
+    assert "Traceback" not in stack.output
+    assert left_of(stack.data) == []
+
+
+@pytest.mark.parametrize("said", ["Control plane", READY])
+def test_an_impatient_second_ctrl_c_changes_nothing(start: Start, said: str) -> None:
+    stack = start()
+    stack.until(said)
+    stack.process.send_signal(signal.SIGINT)
+    stack.process.send_signal(signal.SIGTERM)
+    assert stack.end() == (0 if said == READY else INTERRUPTED)
     assert "Traceback" not in stack.output
     assert left_of(stack.data) == []
 
@@ -182,8 +191,7 @@ def deep() -> Iterator[Path]:
     private = Path(tempfile.mkdtemp())
     data = private / ("deep-" * 12) / ("deeper-" * 8) / "data"
     yield data
-    elsewhere = (hashlib.sha256(str(data / room).encode()).hexdigest()[:16] for room in ("control", "run", "pools"))
-    for made in (private, *(STATE / name for name in elsewhere)):
+    for made in (private, *homes_of(data)):
         shutil.rmtree(made, ignore_errors=True)
 
 

@@ -291,8 +291,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(control_dsn: str, tenant_cluster: Cluster, runtime: PostgresRuntime, tmp_path: Path) -> Lab:
-    return Lab(control_dsn, tenant_cluster, runtime, tmp_path)
+def lab(control_dsn: str, tenant_cluster: Cluster, runtime: PostgresRuntime, folder: Path) -> Lab:
+    return Lab(control_dsn, tenant_cluster, runtime, folder)
 
 
 def _points(scenario: Scenario, counted: int) -> list[int]:

@@ -15,12 +15,12 @@ HOUSE_KEY = "test:" + base64.urlsafe_b64encode(b"k" * 32).decode()
 
 
 @pytest.fixture
-def worker_environment(control_dsn: str, tmp_path: Path, valkey: Broker) -> dict[str, str]:
+def worker_environment(control_dsn: str, folder: Path, valkey: Broker) -> dict[str, str]:
     """Secrets in files, as everywhere."""
     files = {"DATABASE_URL": control_dsn, "SECRET_KEYS": HOUSE_KEY, "CELERY_BROKER_URL": valkey.url}
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    return {f"{name}_FILE": str(tmp_path / name) for name in files} | {"DATA_DIR": str(tmp_path / "data")}
+        (folder / name).write_text(text)
+    return {f"{name}_FILE": str(folder / name) for name in files} | {"DATA_DIR": str(folder / "data")}
 
 
 @pytest.fixture
