@@ -1,12 +1,14 @@
 """How-to pages, runbooks and the README, each done as it is printed beside one running system."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from database_service.provisioners.runtime import PostgresRuntime
 from e2e.conftest import Stack
-from support.cluster import Cluster
+from support.cluster import Cluster, running_cluster
 from support.pages import DOCS, REPOSITORY, Shell, Step, follow, steps_of
 
 pytestmark = pytest.mark.stack
@@ -22,16 +24,19 @@ PAGES = sorted(page for page in WRITTEN if steps(page))
 
 
 @pytest.fixture
-def given(system: Stack, at_home: dict[str, str], tenant_cluster: Cluster, runtime: PostgresRuntime) -> dict[str, str]:
+def given(page: Path, system: Stack, at_home: dict[str, str], runtime: PostgresRuntime) -> Iterator[dict[str, str]]:
     """What pages ask their reader to fill in, in their `text` blocks."""
-    password = system.data.parent / "admin.password"
-    password.write_text(tenant_cluster.password.reveal())
-    return at_home | {
-        "DB_HOST": tenant_cluster.host,
-        "DB_PORT": str(tenant_cluster.port),
-        "DB_ADMIN": tenant_cluster.superuser,
-        "POSTGRES_BIN_DIR": str(runtime.bin_dir),
-    }
+    with ExitStack() as opened:
+        servers = opened.enter_context(running_cluster()) if "$DB_HOST" in page.read_text() else None
+        yield (
+            at_home | {"POSTGRES_BIN_DIR": str(runtime.bin_dir)} | (_of_the_reader(servers, system) if servers else {})
+        )
+
+
+def _of_the_reader(server: Cluster, system: Stack) -> dict[str, str]:
+    """A server that its owner runs already, untouched by any other page: adoption changes it for good."""
+    (system.data.parent / "admin.password").write_text(server.password.reveal())
+    return {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_ADMIN": server.superuser}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
