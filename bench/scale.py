@@ -208,7 +208,6 @@ async def _plans(report: Report, dsn: str) -> None:
             ("view.servers.PAGE, status=full", view.PAGE, ("active", False, False, None, 0, 51)),
             ("view.servers.COUNT, status=full", view.COUNT, ("active", False, False, None)),
             ("view.stats.SERVERS", stats.SERVERS, ()),
-            ("view.stats.FREE", stats.FREE, ()),
             ("view.stats.DATABASES", stats.DATABASES, ()),
         ):
             plan = await conn.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {sql}", *args)

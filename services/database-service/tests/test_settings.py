@@ -105,7 +105,7 @@ def test_a_wrong_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_effect_may_not_outlast_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEASE_S", "10")
-    with pytest.raises(SettingsError, match="EFFECT_TIMEOUT_S must be less than LEASE_S"):
+    with pytest.raises(SettingsError, match="EFFECT_TIMEOUT_S must be 20 s less than LEASE_S"):
         load_settings()
 
 

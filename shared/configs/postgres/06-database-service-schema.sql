@@ -99,6 +99,7 @@ COMMENT ON COLUMN databases.rank IS 'The rank of its slot, so that the claim of 
 COMMENT ON COLUMN databases.physical_name IS 'The name it has on its server now; NULL until it was built.';
 CREATE INDEX databases_spares ON databases (template, rank) WHERE status = 'spare';
 CREATE INDEX databases_waiting ON databases (created_at) WHERE status = 'waiting';
+CREATE INDEX databases_to_drop ON databases (server_id) WHERE status = 'purged' AND server_id IS NOT NULL;
 CREATE INDEX databases_due ON databases (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX databases_status ON databases (status, server_type);
 CREATE INDEX databases_claimed ON databases (claimed_at) WHERE claimed_at IS NOT NULL;

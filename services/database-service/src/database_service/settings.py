@@ -28,6 +28,9 @@ PLACEHOLDERS = ("change-me", "changeme", "secret", "password", "postgres", "admi
 """What examples and defaults carry; refused outside development wherever it is found in a secret."""
 
 _LEAST_SECRET = 16
+
+LOOKING_S = 20
+"""What a step may spend before its effect: on finding its server and logging in to it."""
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
@@ -157,7 +160,7 @@ class Settings(BaseSettings):
     )
     longest_wait_s: Seconds = Field(30, description="The most that `Prefer: wait` and `?wait` are honoured for.")
     retry_after_s: Seconds = Field(2, description="What a 202 or 503 asks the caller to wait.")
-    lease_s: Seconds = Field(60, description="How long one step owns a row.")
+    lease_s: Seconds = Field(90, description="How long one step owns a row.")
     effect_timeout_s: Seconds = Field(45, description="The most one outside effect may take; less than the lease.")
     backoff_first_s: Seconds = Field(1, description="The pause after a first failure; it doubles.")
     backoff_most_s: Seconds = Field(300, description="The longest pause after failures.")
@@ -213,9 +216,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _times_fit(self) -> "Settings":
-        if self.effect_timeout_s >= self.lease_s:
+        if self.effect_timeout_s + LOOKING_S >= self.lease_s:
             raise ValueError(
-                "EFFECT_TIMEOUT_S must be less than LEASE_S, or a second worker would meet the first at its work"
+                f"EFFECT_TIMEOUT_S must be {LOOKING_S} s less than LEASE_S, or a second worker would meet the first at its work"
             )
         if self.pools_least > self.pools_most:
             raise ValueError("POOLS_LEAST must not exceed POOLS_MOST")

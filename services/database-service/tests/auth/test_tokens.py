@@ -10,7 +10,7 @@ import pytest
 from database_service.actions.tokens import ensure_bootstrap, issue, revoke
 from database_service.auth.scopes import ALL
 from database_service.auth.tokens import Tokens, new_token, token_in
-from database_service.domain.errors import ControlDatabaseUnavailable, Unauthenticated
+from database_service.domain.errors import ControlDatabaseUnavailable, InvalidField, Unauthenticated
 from database_service.domain.ids import Who
 from database_service.domain.secret import Secret
 from database_service.store import tokens as store
@@ -122,6 +122,12 @@ async def test_use_is_recorded_apart_from_the_request_and_never_backwards(house:
     await tokens.caller(text)
     await tokens.record_use()
     assert await house.value(last_used) == first
+
+
+@pytest.mark.parametrize("name", ["reconciler", "bootstrap", "task:provision_database_pool"])
+async def test_no_token_signs_events_as_the_service_does(house: House, name: str) -> None:
+    with pytest.raises(InvalidField, match="name"):
+        await issue(house.deps, name, READ, None, WHO)
 
 
 async def test_the_first_token_is_made_once_and_a_revoked_one_does_not_come_back(house: House, tokens: Tokens) -> None:

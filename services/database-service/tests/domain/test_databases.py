@@ -59,6 +59,8 @@ def login(state: LoginState = LoginState.ACTIVE, expires_in: timedelta | None = 
         (Status.READY, {}, Rest()),
         (Status.READY, {"plan_tier": Tier.STANDARD}, ApplyLimits()),
         (Status.RELEASING, {}, Close()),
+        (Status.RELEASING, {"purge_after": NOW + timedelta(days=1)}, Close()),
+        (Status.RELEASING, {"purge_after": NOW}, Purge()),
         (Status.RELEASED, {"purge_after": NOW + timedelta(days=1)}, Rest(NOW + timedelta(days=1))),
         (Status.RELEASED, {"purge_after": NOW}, Purge()),
         (Status.RELEASED, {"purge_after": NOW, "protected": True}, Rest()),

@@ -131,8 +131,16 @@ def test_one_good_look_makes_an_unhealthy_server_healthy() -> None:
     assert (verdict.health, verdict.failures) == (Health.HEALTHY, 0)
 
 
-def test_not_being_able_to_look_says_nothing_about_health() -> None:
-    assert assess(server(), HIDDEN, POLICY).health is Health.HEALTHY
+def test_not_being_able_to_look_counts_as_a_failed_look_and_not_as_a_server_that_is_gone() -> None:
+    assert assess(server(), HIDDEN, POLICY).health is Health.DEGRADED
+    assert assess(server(health_failures=2), HIDDEN, POLICY).health is Health.UNHEALTHY
+
+
+def test_an_external_server_that_cannot_be_reached_is_let_go_after_a_grace() -> None:
+    leaving = server(Status.DEPROVISIONING, provisioner="external")
+    assert isinstance(decide(leaving, replace(HIDDEN, tenants_left=1), NOW, POLICY), Wait)
+    late = NOW + POLICY.failed_pool_grace
+    assert decide(leaving, replace(HIDDEN, tenants_left=1), late, POLICY) == Remove(keep_data=False)
 
 
 @given(st.integers(0, 1000))

@@ -35,8 +35,16 @@ GROUP BY s.id HAVING count(t.*) <> s.max_instances"""
 UNTOLD = """
 SELECT format('database %s is %s, its last event says %s', d.id, d.status, e.after)
 FROM databases d LEFT JOIN LATERAL (
-  SELECT after FROM events WHERE subject_id = d.id AND after IS NOT NULL ORDER BY id DESC LIMIT 1) e ON true
-WHERE d.status IN ('ready', 'released', 'waiting', 'creating', 'releasing') AND e.after IS DISTINCT FROM d.status"""
+  SELECT after FROM events WHERE subject = 'database' AND subject_id = d.id AND after IS NOT NULL ORDER BY id DESC LIMIT 1
+) e ON true
+WHERE e.after IS DISTINCT FROM d.status
+UNION ALL
+SELECT format('server %s is %s, its last event says %s', s.name, s.status, e.after)
+FROM servers s LEFT JOIN LATERAL (
+  SELECT after FROM events WHERE subject = 'server' AND subject_id = s.id AND after IS NOT NULL
+  AND action NOT LIKE 'server.health_%' ORDER BY id DESC LIMIT 1
+) e ON true
+WHERE e.after IS DISTINCT FROM s.status"""
 
 DATABASES_HERE = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"
 ROLES_HERE = "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND NOT rolsuper"

@@ -34,4 +34,4 @@ async def until(deps: Deps, instance_id: InstanceId, wait: timedelta, done: Call
                     await changed.wait()
                     changed.clear()
         except TimeoutError:
-            return
+            await done()  # a notification may have been lost

@@ -20,4 +20,6 @@ async def check(deps: Deps, server_id: ServerId, who: Who) -> Server:
             conn, at=now, who=who, action="server.check_asked_for", subject="server", subject_id=server_id,
             before=server.status, after=server.status,
         )  # fmt: skip
-    return await server_steps.step(deps, server_id) or server
+    checked = await server_steps.step(deps, server_id, only_look=True)
+    deps.nudge.server(server_id)
+    return checked or server

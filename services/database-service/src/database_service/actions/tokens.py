@@ -9,19 +9,17 @@ from database_service.auth.tokens import digest, new_token
 from database_service.deps import Deps
 from database_service.domain.answers import Token
 from database_service.domain.errors import InvalidField, TokenNotFound
-from database_service.domain.ids import TokenId, Who
+from database_service.domain.ids import BOOTSTRAP, OUR_ACTORS, TokenId, Who
 from database_service.domain.secret import Secret
 from database_service.store import events
 from database_service.store import tokens as store
-
-BOOTSTRAP = Who("bootstrap")
 
 
 async def issue(
     deps: Deps, name: str, scopes: Sequence[str], expires_at: datetime | None, who: Who
 ) -> tuple[Token, Secret]:
-    """A new token and its text, which is known to nobody afterwards. InvalidField for scopes or an expiry that make no sense."""
-    _check(deps, scopes, expires_at)
+    """A new token and its text, which nobody knows afterwards. InvalidField for a name, scopes or an expiry that is refused."""
+    _check(deps, name, scopes, expires_at)
     secret = new_token()
     token = _token(deps, name, scopes, expires_at, who)
     async with deps.db.transaction() as conn:
@@ -53,16 +51,19 @@ async def ensure_bootstrap(deps: Deps, token: Secret) -> None:
 
     One that was revoked stays revoked: a restart must not bring it back. An earlier text stays valid until it is revoked.
     """
-    first = _token(deps, "bootstrap", sorted(known.ALL), None, BOOTSTRAP)
+    who = Who(BOOTSTRAP)
+    first = _token(deps, BOOTSTRAP, sorted(known.ALL), None, who)
     async with deps.db.transaction() as conn:
         if await store.insert(conn, first, digest(token)):
             await events.append(
-                conn, at=first.created_at, who=BOOTSTRAP, action="token.issued", subject="token", subject_id=first.id,
+                conn, at=first.created_at, who=who, action="token.issued", subject="token", subject_id=first.id,
                 after=" ".join(first.scopes), why=first.name,
             )  # fmt: skip
 
 
-def _check(deps: Deps, scopes: Sequence[str], expires_at: datetime | None) -> None:
+def _check(deps: Deps, name: str, scopes: Sequence[str], expires_at: datetime | None) -> None:
+    if name.startswith(OUR_ACTORS):
+        raise InvalidField("name", "is how the service signs its own events; choose another")
     unknown = [scope for scope in scopes if scope not in known.ALL]
     if unknown or not scopes:
         raise InvalidField("scopes", f"must be some of {', '.join(sorted(known.ALL))}")

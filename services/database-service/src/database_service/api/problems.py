@@ -34,7 +34,6 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     errors.DatabaseProtected: 409,
     errors.TooManyLogins: 409,
     errors.ServerNotEmpty: 409,
-    errors.ServerNotActive: 409,
     errors.AdoptionRefused: 422,
     errors.AdoptionChanged: 409,
     errors.Unauthenticated: 401,

@@ -32,7 +32,7 @@ class Courier:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._waiting: OrderedDict[Parcel, None] = OrderedDict()
+        self._waiting: OrderedDict[Parcel, str | None] = OrderedDict()
         self._changed = threading.Condition()
         self._open = True
         self._away = False
@@ -60,27 +60,32 @@ class Courier:
         self._put(RECONCILE_CAPACITY)
 
     def _put(self, task: str, *args: str) -> None:
+        request_id = structlog.contextvars.get_contextvars().get("request_id")
         with self._changed:
             if len(self._waiting) >= MOST_PENDING:
                 metrics.nudged("lost")
                 return
-            self._waiting[task, args] = None
+            self._waiting.setdefault((task, args), request_id)
             self._changed.notify()
 
-    def _take(self) -> Parcel | None:
+    def _take(self) -> tuple[Parcel, str | None] | None:
         with self._changed:
             while self._open and not self._waiting:
                 self._changed.wait()
-            return self._waiting.popitem(last=False)[0] if self._waiting else None
+            return self._waiting.popitem(last=False) if self._waiting else None
 
     def _carry(self) -> None:
-        while (parcel := self._take()) is not None:
-            self._send(parcel)
+        while (taken := self._take()) is not None:
+            try:
+                self._send(*taken)
+            except Exception:  # this thread has no successor: a defect may cost a nudge, not all of them
+                log.exception("nudge.crashed")
 
-    def _send(self, parcel: Parcel) -> None:
+    def _send(self, parcel: Parcel, request_id: str | None) -> None:
         task, args = parcel
+        named = {"request_id": request_id} if request_id and args else {}
         try:
-            self._app.send_task(task, args=args, retry=False, ignore_result=True, expires=60)
+            self._app.send_task(task, args=args, kwargs=named, retry=False, ignore_result=True, expires=60)
         except BROKER_AWAY as e:
             self._lose(e)
         else:

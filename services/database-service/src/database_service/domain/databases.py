@@ -24,7 +24,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.CREATING: frozenset({Status.SPARE, Status.READY, Status.RELEASING, Status.PURGED}),
     Status.SPARE: frozenset({Status.READY, Status.CREATING, Status.PURGED}),
     Status.READY: frozenset({Status.RELEASING}),
-    Status.RELEASING: frozenset({Status.RELEASED, Status.CREATING}),
+    Status.RELEASING: frozenset({Status.RELEASED, Status.CREATING, Status.PURGED}),
     Status.RELEASED: frozenset({Status.CREATING, Status.PURGED}),
     Status.PURGED: frozenset(),
 }
@@ -174,7 +174,7 @@ def decide(database: Database, logins: Sequence[Login], now: datetime) -> Move:
         case Status.READY:
             return _tend(database, logins, now)
         case Status.RELEASING:
-            return Close()
+            return Purge() if _past_grace(database, now) else Close()
         case Status.RELEASED:
             return _outlive_grace(database, now)
         case Status.PURGED:
@@ -201,6 +201,9 @@ def _tend(database: Database, logins: Sequence[Login], now: datetime) -> Move:
 def _outlive_grace(database: Database, now: datetime) -> Move:
     if database.protected:
         return Rest()
-    if database.purge_after is not None and now < database.purge_after:
-        return Rest(until=database.purge_after)
-    return Purge()
+    return Purge() if _past_grace(database, now) else Rest(until=database.purge_after)
+
+
+def _past_grace(database: Database, now: datetime) -> bool:
+    """Also one whose server never answered to have its door closed: it is not kept for ever."""
+    return not database.protected and database.purge_after is not None and now >= database.purge_after

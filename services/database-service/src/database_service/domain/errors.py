@@ -132,13 +132,6 @@ class ServerNotEmpty(ServiceError):
         super().__init__(f"The server {server} still holds {databases} database(s); release or move them first.")
 
 
-class ServerNotActive(ServiceError):
-    code = "server_not_active"
-
-    def __init__(self, server: str, status: str) -> None:
-        super().__init__(f"The server {server} is {status}; this needs an active one.")
-
-
 class AdoptionRefused(ServiceError):
     """The server to adopt cannot be reached, is too old, or is not ours to administer."""
 

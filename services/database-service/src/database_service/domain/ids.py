@@ -18,10 +18,20 @@ CALLER_ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who caused a change, for its event: an API token's name, `cli`, or the reconciler."""
+    """Who caused a change, for its event: an API token's name, or one of `OUR_ACTORS`."""
 
     actor: str
     request_id: str | None = None
 
 
-RECONCILER = Who("reconciler")
+RECONCILER = "reconciler"
+"""The actor of every change that a step makes."""
+
+BOOTSTRAP = "bootstrap"
+"""The actor that issues the first token, and that token's name."""
+
+TASK = "task:"
+"""Before the name of a task that another service sent."""
+
+OUR_ACTORS = (RECONCILER, BOOTSTRAP, TASK)
+"""How actors begin that no token may be named like: an event must not be mistaken for the service's own."""

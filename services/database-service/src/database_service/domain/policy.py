@@ -26,7 +26,7 @@ class Policy:
     """The most that `Prefer: wait` and `?wait` are honoured for."""
     retry_after: timedelta = _s(2)
     """What a 202 or 503 asks the caller to wait."""
-    lease: timedelta = _s(60)
+    lease: timedelta = _s(90)
     """How long one step owns a row. Every effect's own time-out lies well under it."""
     effect_timeout: timedelta = _s(45)
     backoff_first: timedelta = _s(1)

@@ -205,7 +205,7 @@ Move = Ensure | Open | Become | Remove | Wait | Rest
 
 def decide(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
     """The one next move for this server. Pure, total: every state with every observation has an answer."""
-    if seen.presence is Presence.UNKNOWN:
+    if seen.presence is Presence.UNKNOWN and not _forgotten(server, now, policy):
         return Wait(seen.complaint)
     match server.status:
         case Status.PROVISIONING | Status.INITIALIZING:
@@ -215,9 +215,15 @@ def decide(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
         case Status.ERROR:
             return _recover(seen, now, policy)
         case Status.DEPROVISIONING:
-            return _take_down(server, seen, now)
+            return _take_down(server, seen, now, policy)
         case Status.GONE:
             return Rest()
+
+
+def _forgotten(server: Server, now: datetime, policy: Policy) -> bool:
+    """A server somebody else runs, that is to be let go and has not been seen for long, is not waited for any longer."""
+    leaving = server.status is Status.DEPROVISIONING and server.provisioner == "external"
+    return leaving and now - server.status_since >= policy.failed_pool_grace
 
 
 def _bring_up(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
@@ -250,9 +256,9 @@ def _recover(seen: Seen, now: datetime, policy: Policy) -> Move:
     return Ensure(seen.complaint)
 
 
-def _take_down(server: Server, seen: Seen, now: datetime) -> Move:
+def _take_down(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
     kept = server.keep_data_until is not None and now < server.keep_data_until
-    if seen.tenants_left:
+    if seen.tenants_left and now - server.status_since < policy.failed_pool_grace:
         return Wait(f"{seen.tenants_left} of our databases are still to be dropped from it")
     if seen.presence is Presence.ABSENT:
         return Become(Status.GONE)
@@ -272,13 +278,12 @@ class Verdict:
 
 
 def assess(server: Server, seen: Seen, policy: Policy) -> Verdict:
-    """Health from this look and the ones before: a process that is gone counts at once, a failed login after three in a row."""
-    if seen.presence is Presence.UNKNOWN:
-        return Verdict(server.health, server.health_failures, seen.complaint)
+    """Health from this look and the ones before: a process that is gone counts at once, a failed login, or not being able to
+    look, after three in a row."""
     if seen.well:
         return Verdict(Health.HEALTHY, 0, None)
     failures = server.health_failures + 1
-    gone = seen.presence is not Presence.RUNNING
+    gone = seen.presence in (Presence.ABSENT, Presence.STOPPED)
     ill = gone or failures >= policy.health_failures or server.health is Health.UNHEALTHY
     return Verdict(Health.UNHEALTHY if ill else Health.DEGRADED, failures, seen.complaint)
 

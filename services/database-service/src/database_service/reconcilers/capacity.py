@@ -9,11 +9,12 @@ import structlog
 
 from database_service.deps import Deps
 from database_service.domain import capacity
-from database_service.domain.databases import TEMPLATES
+from database_service.domain.databases import TEMPLATES, Database
 from database_service.domain.errors import Unavailable
-from database_service.domain.ids import RECONCILER, DatabaseId, ServerId
+from database_service.domain.ids import DatabaseId, ServerId
 from database_service.reconcilers import databases as database_steps
-from database_service.reconcilers.newborn import Held, new_seated
+from database_service.reconcilers.leasing import reconciler
+from database_service.reconcilers.newborn import new_spare
 from database_service.reconcilers.ordering import new_shared
 from database_service.store import databases, slots
 from database_service.store.pool import Conn
@@ -21,6 +22,9 @@ from database_service.store.pool import Conn
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+SLACK = 50
+"""So many who cannot be seated (each server has their name) do not keep those behind them from a seat."""
 
 MOST_AT_ONCE = 1000
 MOST_SPARES_AT_ONCE = 128
@@ -38,21 +42,22 @@ async def step(deps: Deps) -> None:
 async def seat_waiting(deps: Deps) -> None:
     """Spares first, as that is one statement for all; then free slots, each to be built.
 
-    No more are looked at than there are slots: a thousand who wait in vain must not keep the next pool's from being served.
+    Hardly more are looked at than there are slots: a thousand who wait in vain must not keep the next pool's from being served.
     """
     for template in sorted(TEMPLATES):
         async with deps.db.connection() as conn:
-            handed = await databases.hand_spares_to_waiting(conn, template, RECONCILER, deps.now(), MOST_AT_ONCE)
+            handed = await databases.hand_spares_to_waiting(conn, template, reconciler(), deps.now(), MOST_AT_ONCE)
         if handed:
             log.info("waiting.served_from_spares", count=handed)
     async with deps.db.connection() as conn:
-        waiting = await databases.waiting(conn, await slots.count_free(conn, MOST_AT_ONCE))
+        free = await slots.count_free(conn, MOST_AT_ONCE)
+        waiting = await databases.waiting(conn, free + SLACK) if free else []
     await in_parallel(deps, waiting, lambda row_id: _seat_and_build(deps, DatabaseId(row_id)))
 
 
 async def _seat_and_build(deps: Deps, database_id: DatabaseId) -> None:
     async with deps.db.connection() as conn:
-        await databases.look_now(conn, database_id, deps.now())
+        await databases.seat_now(conn, database_id, deps.now())
     seated = await database_steps.step(deps, database_id)
     if seated and seated.server_id:
         await database_steps.step(deps, database_id)
@@ -65,7 +70,7 @@ async def order_missing(deps: Deps) -> Sequence[ServerId]:
             return ()
         room = await _room(conn, deps)
         missing = capacity.servers_to_order(room, deps.policy)
-        ordered = [await new_shared(conn, deps, RECONCILER, why=_why(room)) for _ in range(missing)]
+        ordered = [await new_shared(conn, deps, reconciler(), why=_why(room)) for _ in range(missing)]
     if ordered:
         log.info("servers.ordered", count=len(ordered), waiting=room.waiting, free=room.free, coming=room.coming)
     return [server.id for server in ordered if server]
@@ -86,34 +91,37 @@ async def refill(deps: Deps) -> int:
         if not await slots.lock_capacity(conn):
             return 0
         missing = capacity.spares_to_build(await _room(conn, deps), deps.policy)
-        begun = [held for _ in range(min(missing, MOST_SPARES_AT_ONCE)) if (held := await _begin_spare(conn, deps))]
-    await in_parallel(deps, begun, lambda held: _finish(deps, held))
+        begun = [spare for _ in range(min(missing, MOST_SPARES_AT_ONCE)) if (spare := await _begin_spare(conn, deps))]
+    await in_parallel(deps, begun, lambda spare: database_steps.step(deps, spare.id))
     return len(begun)
 
 
-async def _begin_spare(conn: Conn, deps: Deps) -> Held | None:
+async def _begin_spare(conn: Conn, deps: Deps) -> Database | None:
     database_id = DatabaseId(uuid4())
     seat = await slots.reserve(conn, database_id)
-    return await new_seated(conn, deps, database_id, None, seat) if seat else None
-
-
-async def _finish(deps: Deps, held: Held) -> None:
-    await database_steps.carry_on(deps, held.database, held.token, deps.policy.effect_timeout)
+    return await new_spare(conn, deps, database_id, seat) if seat else None
 
 
 async def in_parallel(deps: Deps, items: Sequence[T], work: Callable[[T], Awaitable[object]]) -> None:
-    """As many at once as the policy's sweep allows. Raises (a group of) Unavailable alone."""
+    """As many at once as the policy's sweep allows; one that crashes is passed by.
+
+    Where a dependency is away the rest is tried all the same, as a step that is cut off would keep its lease; then Unavailable
+    is raised.
+    """
     width = asyncio.Semaphore(deps.policy.sweep_width)
+    away: list[Unavailable] = []
 
     async def one(item: T) -> None:
         async with width:
             try:
                 await work(item)
-            except Unavailable:
-                raise
+            except Unavailable as e:
+                away.append(e)
             except Exception:
                 log.exception("step.crashed", item=str(item))
 
     async with asyncio.TaskGroup() as group:
         for item in items:
             group.create_task(one(item))
+    if away:
+        raise away[0]

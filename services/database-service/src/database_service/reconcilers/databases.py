@@ -27,13 +27,13 @@ from database_service.domain.databases import (
     decide,
 )
 from database_service.domain.errors import ServiceError, TenantServerUnavailable
-from database_service.domain.ids import RECONCILER, DatabaseId
+from database_service.domain.ids import DatabaseId
 from database_service.domain.plans import PLANS
 from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
 from database_service.domain.tenancy import LoginSpec, TenantSpec
 from database_service.reconcilers.addressing import admin_of
-from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, said, timed
+from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, reconciler, said, timed
 from database_service.reconcilers.newborn import add_login, new_waiting
 from database_service.store import databases, events, logins, servers, slots
 from database_service.store.pool import Conn
@@ -99,7 +99,9 @@ async def _act(deps: Deps, database: Database, server: Server | None, alive: Seq
         return
     if server is None:
         raise TenantServerUnavailable(f"the server of database {database.name} is not known")
-    tenant = tenant_spec(deps, database, alive if isinstance(move, Build | ApplyLimits) else ())
+    now = deps.now()
+    working = [login for login in alive if login.expires_at is None or login.expires_at > now]
+    tenant = tenant_spec(deps, database, working if isinstance(move, Build | ApplyLimits) else ())
     admin = admin_of(deps, _reachable(server))
     match move:
         case Build():
@@ -208,7 +210,7 @@ async def _note(
     conn: Conn, before: Database, after: Database, now: datetime, action: str, why: str | None = None
 ) -> None:
     await events.append(
-        conn, at=now, who=RECONCILER, action=f"database.{action}", subject="database", subject_id=after.id,
+        conn, at=now, who=reconciler(), action=f"database.{action}", subject="database", subject_id=after.id,
         instance_id=after.instance_id, before=before.status, after=after.status, why=why,
     )  # fmt: skip
 
@@ -224,8 +226,10 @@ async def _built(deps: Deps, database: Database, alive: Sequence[Login], status:
     )
     async with deps.db.transaction() as conn:
         await logins.activate(conn, database.id, [login.id for login in alive])
-        working = [replace(login, state=LoginState.ACTIVE) for login in alive]
-        return await _save_in(conn, deps, database, after, working, "built")
+        for login in alive:
+            if login.state is LoginState.PENDING:  # a rotation that was still to be made
+                await logins.expire_older(conn, login.id, now)
+        return await _save_in(conn, deps, database, after, await logins.alive(conn, database.id), "built")
 
 
 async def _login_made(deps: Deps, database: Database, login: Login, now: datetime) -> Database:
@@ -257,7 +261,7 @@ async def _dropped(deps: Deps, database: Database, server: Server | None, now: d
             await servers.deprovision(conn, server.id, now, None)
             await slots.remove_free(conn, server.id)
             await events.append(
-                conn, at=now, who=RECONCILER, action="server.retired", subject="server", subject_id=server.id,
+                conn, at=now, who=reconciler(), action="server.retired", subject="server", subject_id=server.id,
                 before=server.status, after=ServerStatus.DEPROVISIONING, why="its database was purged",
             )  # fmt: skip
     if server and dedicated:
@@ -334,9 +338,11 @@ async def _seat_elsewhere(deps: Deps, database: Database) -> Database:
     if ask is None:
         raise LostLease
     async with deps.db.transaction() as conn:
-        if await databases.relinquish(conn, database, now) is None:
+        if await databases.relinquish(conn, database, reconciler(), now) is None:
             raise LostLease
         waiting = await new_waiting(conn, deps, ask)
+        if database.protected:
+            waiting = await databases.want(conn, replace(waiting, protected=True))
         await _note(conn, database, waiting, now, "seated_elsewhere", database.last_error)
     deps.nudge.capacity()
     return waiting

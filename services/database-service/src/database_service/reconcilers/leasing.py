@@ -7,14 +7,22 @@ from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID, uuid4
 
+import structlog
+
 from database_service.deps import Deps
 from database_service.domain import backoff
+from database_service.domain.ids import RECONCILER, Who
 from database_service.observability import metrics
 from database_service.store import leases
 
 
 class LostLease(Exception):
     """The row changed while this step worked: its result counts for nothing, and the next step starts from what is now."""
+
+
+def reconciler() -> Who:
+    """Who signs what a step changes, with the id of the request that set it off where there is one."""
+    return Who(RECONCILER, structlog.contextvars.get_contextvars().get("request_id"))
 
 
 def new_token() -> UUID:

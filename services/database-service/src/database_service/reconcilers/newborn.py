@@ -46,15 +46,25 @@ async def new_waiting(conn: Conn, deps: Deps, ask: Ask) -> Database:
     )  # fmt: skip
 
 
-async def new_seated(conn: Conn, deps: Deps, database_id: DatabaseId, ask: Ask | None, seat: slots.Seat) -> Held:
-    """A row in the slot that `database_id` just took, leased to its maker. `ask` None makes a spare."""
+async def new_seated(conn: Conn, deps: Deps, database_id: DatabaseId, ask: Ask, seat: slots.Seat) -> Held:
+    """A row in the slot that `database_id` just took, leased to its maker, who builds it at once."""
     now, token = deps.now(), uuid4()
     name, owner = _names(ask)
     database = await databases.insert(
-        conn, database_id=database_id, status=Status.CREATING, now=now, ask=ask,
-        tier=ask.plan_tier if ask else deps.policy.spare_plan, template=ask.template if ask else DEFAULT_TEMPLATE,
+        conn, database_id=database_id, status=Status.CREATING, now=now, ask=ask, tier=ask.plan_tier, template=ask.template,
         server_id=seat.server_id, rank=seat.rank, name=name, owner_role=owner,
         lease_until=now + deps.policy.lease, lease_token=token,
     )  # fmt: skip
     await add_login(conn, deps, database.id)
     return Held(database, token)
+
+
+async def new_spare(conn: Conn, deps: Deps, database_id: DatabaseId, seat: slots.Seat) -> Database:
+    """A row in the slot that `database_id` just took. Nobody holds it: many are begun at once, and each is leased by its step."""
+    name, owner = _names(None)
+    database = await databases.insert(
+        conn, database_id=database_id, status=Status.CREATING, now=deps.now(), ask=None, tier=deps.policy.spare_plan,
+        template=DEFAULT_TEMPLATE, server_id=seat.server_id, rank=seat.rank, name=name, owner_role=owner,
+    )  # fmt: skip
+    await add_login(conn, deps, database.id)
+    return database

@@ -20,7 +20,7 @@ async def retire_in(conn: Conn, deps: Deps, server: Server, who: Who, why: str |
     held = await databases.lock_all_on(conn, server.id)
     if tenants := [d for d in held if d.ask is not None]:
         raise ServerNotEmpty(server.name, len(tenants))
-    await _send_away_spares(conn, server, deps)
+    await _send_away_spares(conn, server, deps, who)
     keep_until = now + deps.policy.dedicated_data_grace if server.server_type is ServerType.DEDICATED else None
     retired = await servers.deprovision(conn, server.id, now, keep_until)
     await events.append(
@@ -30,9 +30,9 @@ async def retire_in(conn: Conn, deps: Deps, server: Server, who: Who, why: str |
     return retired
 
 
-async def _send_away_spares(conn: Conn, server: Server, deps: Deps) -> None:
+async def _send_away_spares(conn: Conn, server: Server, deps: Deps, who: Who) -> None:
     if server.provisioner == "external":
-        await databases.purge_spares_on(conn, server.id, deps.now())
+        await databases.purge_spares_on(conn, server.id, who, deps.now())
         return
     await slots.remove_all(conn, server.id)
-    await databases.forget_on(conn, server.id, deps.now())
+    await databases.forget_on(conn, server.id, who, deps.now())

@@ -10,7 +10,7 @@ from database_service.deps import Deps
 from database_service.domain import sizing
 from database_service.domain.databases import TEMPLATES
 from database_service.domain.errors import ServiceError
-from database_service.domain.ids import RECONCILER, DatabaseId, ServerId
+from database_service.domain.ids import DatabaseId, ServerId
 from database_service.domain.servers import (
     Address,
     Become,
@@ -34,7 +34,7 @@ from database_service.domain.servers import (
 )
 from database_service.provisioners.base import Provisioner
 from database_service.reconcilers.addressing import admin_of
-from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, said, timed
+from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, reconciler, said, timed
 from database_service.store import databases, events, servers, slots
 from database_service.store.pool import Conn
 
@@ -46,8 +46,11 @@ UNKNOWN_AGAIN = timedelta(seconds=10)
 DEDICATED_CONNECTIONS_PER_SLOT = 200
 
 
-async def step(deps: Deps, server_id: ServerId) -> Server | None:
-    """One step under a lease of its own. None: nothing is due, or somebody else is at it."""
+async def step(deps: Deps, server_id: ServerId, *, only_look: bool = False) -> Server | None:
+    """One step under a lease of its own. None: nothing is due, or somebody else is at it.
+
+    With `only_look` health is recorded, and whatever has to be done about it is left to the next step, due at once.
+    """
     token = new_token()
     async with deps.db.connection() as conn:
         server = await servers.claim(conn, server_id, deps.now(), deps.policy.lease, token)
@@ -55,7 +58,7 @@ async def step(deps: Deps, server_id: ServerId) -> Server | None:
         return None
     with structlog.contextvars.bound_contextvars(server_id=str(server_id)):
         try:
-            return await _carry_on(deps, server)
+            return await _carry_on(deps, server, only_look=only_look)
         except LostLease:
             log.info("server.changed_meanwhile")
             await give_back(deps, "servers", server_id, token)
@@ -75,10 +78,12 @@ async def settle(deps: Deps, server_id: ServerId, patience: timedelta) -> Server
     return server
 
 
-async def _carry_on(deps: Deps, server: Server) -> Server:
+async def _carry_on(deps: Deps, server: Server, *, only_look: bool) -> Server:
     with timed("server") as came_out:
         seen = await look(deps, server)
         move = decide(server, seen, deps.now(), deps.policy)
+        if only_look and isinstance(move, Ensure | Open | Remove):
+            move = Wait(seen.complaint, until=deps.now())
         try:
             async with asyncio.timeout(deps.policy.effect_timeout.total_seconds()):
                 await _act(deps, server, seen, move)
@@ -227,6 +232,9 @@ async def _record(deps: Deps, server: Server, seen: Seen, move: Move) -> Server:
         if saved is None:
             raise LostLease
         await _note(conn, server, saved, now)
+        if saved.status is Status.GONE:
+            await slots.remove_all(conn, server.id)
+            await databases.forget_on(conn, server.id, reconciler(), now)
         woken = await databases.wake_on_server(conn, server.id, now) if _came_back(server, saved) else []
     _tell(deps, server, saved)
     for database_id in woken:
@@ -269,12 +277,12 @@ def _came_back(before: Server, after: Server) -> bool:
 async def _note(conn: Conn, before: Server, after: Server, now: datetime) -> None:
     if after.status is not before.status:
         await events.append(
-            conn, at=now, who=RECONCILER, action=f"server.became_{after.status}", subject="server", subject_id=after.id,
+            conn, at=now, who=reconciler(), action=f"server.became_{after.status}", subject="server", subject_id=after.id,
             before=before.status, after=after.status, why=after.last_error,
         )  # fmt: skip
     if after.health is not before.health:
         await events.append(
-            conn, at=now, who=RECONCILER, action=f"server.health_{after.health}", subject="server", subject_id=after.id,
+            conn, at=now, who=reconciler(), action=f"server.health_{after.health}", subject="server", subject_id=after.id,
             before=before.health, after=after.health, why=after.health_message,
         )  # fmt: skip
 

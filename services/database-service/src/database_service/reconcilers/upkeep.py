@@ -4,13 +4,14 @@ import structlog
 
 from database_service.deps import Deps
 from database_service.domain.errors import ServiceError
-from database_service.domain.ids import RECONCILER, DatabaseId, ServerId
+from database_service.domain.ids import DatabaseId, ServerId
 from database_service.domain.plans import PLANS
 from database_service.domain.servers import Server, Status
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.capacity import in_parallel
+from database_service.reconcilers.leasing import reconciler
 from database_service.reconcilers.retiring import retire_in
 from database_service.store import databases, logins, servers
 
@@ -72,7 +73,7 @@ async def _retire_failed(deps: Deps, server_id: ServerId) -> Server | None:
         server = await servers.lock(conn, server_id)
         if server is None or server.status is not Status.ERROR:
             return None
-        return await retire_in(conn, deps, server, RECONCILER, why="it failed and never recovered")
+        return await retire_in(conn, deps, server, reconciler(), why="it failed and never recovered")
 
 
 async def purge_released(deps: Deps) -> int:

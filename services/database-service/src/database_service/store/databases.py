@@ -303,16 +303,30 @@ async def look_now(conn: Conn, database_id: DatabaseId, now: datetime) -> Databa
     return database_of(row) if row else None
 
 
+SEAT_NOW = """
+UPDATE databases SET due_at = $2 WHERE id = $1 AND status = 'waiting' AND (lease_until IS NULL OR lease_until <= $2)"""
+
+
+async def seat_now(conn: Conn, database_id: DatabaseId, now: datetime) -> None:
+    """Its turn has come. The version stays: who already works on it is not disturbed."""
+    await conn.execute(SEAT_NOW, database_id, now)
+
+
 RELINQUISH = f"""
+WITH noted AS (
+  INSERT INTO events (at, actor, action, subject, subject_id, instance_id, before, after, why, request_id)
+  SELECT $3, $4, 'database.relinquished', 'database', id, instance_id, status, 'purged', last_error, $5
+  FROM databases WHERE id = $1 AND version = $2
+)
 UPDATE databases d SET status = 'purged', status_since = $3, instance_id = NULL, customer_id = NULL, asked_tier = NULL,
   due_at = $3, attempts = 0, version = d.version + 1, lease_until = NULL, lease_token = NULL
 WHERE d.id = $1 AND d.version = $2
 RETURNING {DATABASE}"""
 
 
-async def relinquish(conn: Conn, database: Database, now: datetime) -> Database | None:
+async def relinquish(conn: Conn, database: Database, who: Who, now: datetime) -> Database | None:
     """Part a half-made database from its instance, which is seated elsewhere; what is on the old server will be dropped."""
-    row = await conn.fetchrow(RELINQUISH, database.id, database.version, now)
+    row = await conn.fetchrow(RELINQUISH, database.id, database.version, now, who.actor, who.request_id)
     return database_of(row) if row else None
 
 
@@ -347,24 +361,34 @@ async def lock_all_on(conn: Conn, server_id: ServerId) -> list[Database]:
 
 
 FORGET_ON = """
+WITH noted AS (
+  INSERT INTO events (at, actor, action, subject, subject_id, instance_id, before, after, why, request_id)
+  SELECT $2, $3, 'database.forgotten', 'database', id, instance_id, status, 'purged', 'its server goes', $4
+  FROM databases WHERE server_id = $1
+)
 UPDATE databases SET status = 'purged', status_since = CASE WHEN status = 'purged' THEN status_since ELSE $2::timestamptz END,
   server_id = NULL, physical_name = NULL, due_at = NULL, version = version + 1
 WHERE server_id = $1"""
 
 
-async def forget_on(conn: Conn, server_id: ServerId, now: datetime) -> None:
+async def forget_on(conn: Conn, server_id: ServerId, who: Who, now: datetime) -> None:
     """Nobody's databases go with their server."""
-    await conn.execute(FORGET_ON, server_id, now)
+    await conn.execute(FORGET_ON, server_id, now, who.actor, who.request_id)
 
 
 PURGE_SPARES_ON = """
+WITH noted AS (
+  INSERT INTO events (at, actor, action, subject, subject_id, before, after, why, request_id)
+  SELECT $2, $3, 'database.purged', 'database', id, status, 'purged', 'its server is retired', $4
+  FROM databases WHERE server_id = $1 AND instance_id IS NULL AND status IN ('spare', 'creating')
+)
 UPDATE databases SET status = 'purged', status_since = $2, due_at = $2, attempts = 0, version = version + 1
 WHERE server_id = $1 AND instance_id IS NULL AND status IN ('spare', 'creating')"""
 
 
-async def purge_spares_on(conn: Conn, server_id: ServerId, now: datetime) -> None:
+async def purge_spares_on(conn: Conn, server_id: ServerId, who: Who, now: datetime) -> None:
     """Spares of a server that outlives our interest in it are dropped from it."""
-    await conn.execute(PURGE_SPARES_ON, server_id, now)
+    await conn.execute(PURGE_SPARES_ON, server_id, now, who.actor, who.request_id)
 
 
 PAST_GRACE = """

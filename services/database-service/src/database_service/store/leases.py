@@ -17,7 +17,8 @@ DUE: dict[Table, str] = {
     "servers": """
 SELECT id FROM servers WHERE due_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY due_at LIMIT $2""",
     "databases": """
-SELECT id FROM databases WHERE due_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY due_at LIMIT $2""",
+SELECT id FROM databases
+WHERE due_at <= $1 AND status <> 'waiting' AND (lease_until IS NULL OR lease_until <= $1) ORDER BY due_at LIMIT $2""",
 }
 
 
@@ -27,5 +28,8 @@ async def release(conn: Conn, table: Table, row_id: UUID, token: UUID) -> None:
 
 
 async def due(conn: Conn, table: Table, now: datetime, limit: int) -> list[UUID]:
-    """Rows to look at now, the longest waiting first. Each step claims its own row, so a doubled hand-out is harmless."""
+    """Rows to look at now, the longest due first; databases without a seat are capacity's to look at.
+
+    Each step claims its own row, so a doubled hand-out is harmless.
+    """
     return [row["id"] for row in await conn.fetch(DUE[table], now, limit)]

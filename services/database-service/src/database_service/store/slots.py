@@ -116,7 +116,8 @@ SELECT
   (SELECT count(*) FROM slots f JOIN servers s ON s.id = f.server_id
     WHERE f.database_id IS NULL AND s.server_type = 'shared' AND {OPEN}) AS free,
   (SELECT coalesce(sum(s.max_instances), 0) FROM servers s
-    WHERE s.server_type = 'shared' AND s.status IN ('provisioning', 'initializing') AND NOT s.cordoned AND NOT s.manual) AS coming,
+    WHERE s.server_type = 'shared' AND NOT s.cordoned AND NOT s.manual
+      AND (s.status IN ('provisioning', 'initializing') OR s.status = 'error' AND s.postgres_version IS NULL)) AS coming,
   (SELECT count(*) FROM servers s WHERE s.server_type = 'shared' AND {OPEN}) AS open_servers,
   (SELECT count(*) FROM servers s WHERE s.server_type = 'shared' AND s.status NOT IN ('deprovisioning', 'gone')) AS servers,
   (SELECT count(*) FROM databases WHERE claimed_at > $1) AS claims"""

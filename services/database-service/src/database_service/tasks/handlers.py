@@ -10,7 +10,7 @@ from celery import Celery, Task
 from database_service.actions.allocate import provision_dedicated
 from database_service.actions.order_server import order_pool
 from database_service.broker import celery as names
-from database_service.domain.ids import CustomerId, DatabaseId, InstanceId, ServerId, Who
+from database_service.domain.ids import TASK, CustomerId, DatabaseId, InstanceId, ServerId, Who
 from database_service.domain.plans import plan_of
 from database_service.reconcilers import capacity, databases, servers, sweep, upkeep
 from database_service.tasks.loop import loop
@@ -54,21 +54,21 @@ def one_at_a_time(work: Callable[[], None]) -> Callable[[], None]:
 # A doubled or redelivered message carries the same task id, so it orders one pool.
 def provision_database_pool(self: Task, max_instances: int = 50) -> None:
     task_id = self.request.id  # read here: the request belongs to this thread, and the step runs on the loop's
-    who = Who("task:provision_database_pool", task_id)
+    who = Who(f"{TASK}provision_database_pool", task_id)
     loop.run(lambda deps: order_pool(deps, who, max_instances=max_instances, request_key=f"task:{task_id}"))
 
 
 def provision_dedicated_server(instance_id: str, customer_id: str, plan_tier: str) -> None:
-    who, tier = Who("task:provision_dedicated_server"), plan_of(plan_tier).tier
+    who, tier = Who(f"{TASK}provision_dedicated_server"), plan_of(plan_tier).tier
     loop.run(lambda deps: provision_dedicated(deps, InstanceId(instance_id), CustomerId(customer_id), tier, who))
 
 
-def reconcile_server(server_id: str) -> None:
-    loop.run(lambda deps: servers.settle(deps, ServerId(UUID(server_id)), START_PATIENCE))
+def reconcile_server(server_id: str, request_id: str | None = None) -> None:
+    loop.run(lambda deps: servers.settle(deps, ServerId(UUID(server_id)), START_PATIENCE), request_id)
 
 
-def reconcile_database(database_id: str) -> None:
-    loop.run(lambda deps: databases.step(deps, DatabaseId(UUID(database_id))))
+def reconcile_database(database_id: str, request_id: str | None = None) -> None:
+    loop.run(lambda deps: databases.step(deps, DatabaseId(UUID(database_id))), request_id)
 
 
 def reconcile_capacity() -> None:

@@ -30,15 +30,20 @@ class Loop:
         self._opening = asyncio.Lock()
         self._deps: Deps | None = None
 
-    def run(self, work: Callable[[Deps], Awaitable[T]]) -> T | None:
-        """None where a dependency is away: the row stays due, and the next sweep tries again."""
+    def run(self, work: Callable[[Deps], Awaitable[T]], request_id: str | None = None) -> T | None:
+        """None where a dependency is away: the row stays due, and the next sweep tries again.
+
+        `request_id` is of the request that set it off; logs and events carry it.
+        """
         try:
-            return self._submit(self._work(work))
+            return self._submit(self._work(work, request_id))
         except* Unavailable as gone:
             log.warning("task.put_off", error=str(gone.exceptions[0]))
         return None
 
-    async def _work(self, work: Callable[[Deps], Awaitable[T]]) -> T:
+    async def _work(self, work: Callable[[Deps], Awaitable[T]], request_id: str | None) -> T:
+        if request_id:
+            structlog.contextvars.bind_contextvars(request_id=request_id)
         return await work(await self._open())
 
     async def _open(self) -> Deps:

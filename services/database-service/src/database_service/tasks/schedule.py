@@ -5,7 +5,6 @@ from typing import Any
 from database_service.settings import Settings
 
 HOUR_S = 3600.0
-DAY_S = 24 * HOUR_S
 
 
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -16,7 +15,7 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "health_check_db_pools": settings.health_interval_s,
         "enforce_limits": settings.enforce_interval_s,
         "refill_spares": settings.refill_interval_s,
-        "cleanup_failed_pools": DAY_S,
+        "cleanup_failed_pools": HOUR_S,  # a beat that is restarted each day would never come to a daily one
         "purge_released": HOUR_S,
     }
     return {

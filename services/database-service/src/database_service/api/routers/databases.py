@@ -66,9 +66,7 @@ async def provision_dedicated(wanted: ProvisionDedicatedIn, asked: DatabasesWrit
     ordered = DedicatedOut.of(server, ceil(deps.policy.retry_after.total_seconds()))
     if ordered.status == "provisioned":
         return answer(ordered)
-    return answer(
-        ordered, 202, {"Retry-After": str(ordered.retry_after), "Location": f"{PREFIX}/admin/pools/{server.id}"}
-    )
+    return answer(ordered, 202, {"Retry-After": str(ordered.retry_after)})
 
 
 @router.get("/databases/{instance_id}", responses={200: {"model": DatabaseOut}})

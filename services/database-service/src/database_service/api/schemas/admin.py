@@ -17,20 +17,22 @@ from database_service.views.stats import Stats
 
 
 class StatsOut(Out):
-    """The fleet in numbers. Capacity and use are slots; utilization is percent."""
+    """The fleet in numbers. Capacity and use are slots, on servers that are not `deprovisioning`; utilization is percent."""
 
     total_pools: int
-    active_pools: int
+    active_pools: int = Field(description="Servers that are shown as `active`: not cordoned, and with a free slot.")
     total_capacity: int
     total_used: int
     total_free: int
     total_spare: int
     total_waiting: int
     overall_utilization: float
-    by_status: Mapping[str, int] = Field(description="Servers by status; `maintenance` is active and cordoned.")
+    by_status: Mapping[str, int] = Field(description="Servers by status, in the words of the list of pools.")
     by_type: Mapping[str, int]
     by_health: Mapping[str, int]
-    databases: Mapping[str, int] = Field(description="Databases by status.")
+    databases: Mapping[str, int] = Field(
+        description="Databases by status; the `purged` are those still to be dropped, which hold their slots."
+    )
 
     @classmethod
     def of(cls, stats: Stats) -> "StatsOut":
