@@ -27,9 +27,13 @@ _NUDGES = Counter(
     "dbs_nudges", "Nudges by outcome; a lost one costs time until the next sweep.", ("outcome",), registry=REGISTRY
 )
 
-_SERVERS = Gauge("dbs_servers", "Servers that are not gone, by status as in lists.", ("status", "health"), registry=REGISTRY)
+_SERVERS = Gauge(
+    "dbs_servers", "Servers that are not gone, by status as in lists.", ("status", "health"), registry=REGISTRY
+)
 _SLOTS = Gauge("dbs_slots", "Room for databases, in slots, on servers that stay.", ("state",), registry=REGISTRY)
-_DATABASES = Gauge("dbs_databases", "Tenant databases; purged are those still to be dropped.", ("status",), registry=REGISTRY)
+_DATABASES = Gauge(
+    "dbs_databases", "Tenant databases; purged are those still to be dropped.", ("status",), registry=REGISTRY
+)
 
 AllocationOutcome = Literal["spare", "built", "replay", "pending", "refused"]
 
