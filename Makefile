@@ -34,7 +34,7 @@ run: $(VENV)/.installed-run
 	@exec $(BIN)/dbs up $(if $(PORT),--port '$(PORT)') $(if $(POOLS),--pools '$(POOLS)') $(if $(DATA_DIR),--data-dir '$(DATA_DIR)')
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 check: lint types imports
 	$(MAKE) --no-print-directory test PYTEST_ARGS='--cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_LEAST)'
