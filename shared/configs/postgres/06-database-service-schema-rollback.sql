@@ -3,6 +3,7 @@
 
 BEGIN;
 
+DROP FUNCTION database_is_sound CASCADE;
 DROP TABLE slots, logins, events, tokens, databases, servers;
 DROP FUNCTION notify_database_changed, notify_token_changed;
 DROP TABLE alembic_version;

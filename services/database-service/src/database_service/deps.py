@@ -10,6 +10,7 @@ from database_service.domain.policy import Policy
 from database_service.provisioners.base import Provisioner
 from database_service.secretbox import SecretBox
 from database_service.store.changes import Changes
+from database_service.store.claims import Claims
 from database_service.store.pool import Db
 
 
@@ -23,3 +24,4 @@ class Deps:
     changes: Changes
     now: Callable[[], datetime]
     policy: Policy
+    claims: Claims

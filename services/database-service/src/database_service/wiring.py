@@ -21,6 +21,7 @@ from database_service.secretbox import SecretBox
 from database_service.settings import Settings, SettingsError
 from database_service.store import servers
 from database_service.store.changes import Changes
+from database_service.store.claims import Claims
 from database_service.store.pool import Db, open_pool
 
 CLOSE_PATIENCE_S = 5
@@ -60,6 +61,7 @@ async def open_deps(
             changes=await stack.enter_async_context(Changes(settings.database_dsn())),
             now=utc_now,
             policy=policy,
+            claims=Claims(),
         )
 
 

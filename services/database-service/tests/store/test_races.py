@@ -25,7 +25,7 @@ A, B = InstanceId("a"), InstanceId("b")
 
 
 async def claim(two: Two, conn: Conn, instance: InstanceId) -> databases.Seated | None:
-    return await databases.claim_spare(conn, ask(instance), WHO, two.house.clock())
+    return await databases.claim_spare(conn, databases.Claim(ask(instance), WHO, two.house.clock()))
 
 
 # -- spares -----------------------------------------------------------------------------------------------------------

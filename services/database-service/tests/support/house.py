@@ -26,6 +26,7 @@ from database_service.reconcilers.sweep import sweep
 from database_service.secretbox import SecretBox
 from database_service.store import databases, logins, servers
 from database_service.store.changes import Changes
+from database_service.store.claims import Claims
 from database_service.store.pool import Db, open_pool
 from support.clock import Clock
 from support.cluster import Cluster
@@ -152,7 +153,7 @@ async def open_house(
     async with Changes(control_dsn) as changes:
         deps = Deps(
             db=db, tenants=sessions, secrets=SecretBox({"test": b"k" * 32}), nudge=Silent(), changes=changes,
-            now=clock, policy=policy,
+            now=clock, policy=policy, claims=Claims(),
             provisioners={"external": ExternalProvisioner(address_of), **(provisioners or {})},
         )  # fmt: skip
         try:

@@ -98,8 +98,7 @@ async def _answer(deps: Deps, ask: Ask, who: Who) -> Allocation | Pending:
 
 async def _claim_or_replay_or_begin(deps: Deps, ask: Ask, who: Who) -> Allocation | Pending:
     if ask.server_type is ServerType.SHARED and ask.database_name is None:
-        async with deps.db.connection() as conn:
-            seated = await databases.claim_spare(conn, ask, who, deps.now())
+        seated = await deps.claims.claim(deps.db, databases.Claim(ask, who, deps.now()))
         if seated:
             if seated.database.due_at:
                 deps.nudge.database(seated.database.id)

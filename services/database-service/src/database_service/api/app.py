@@ -45,13 +45,18 @@ def create_app(open: Open, door: Door = Door()) -> FastAPI:  # noqa: A002  `open
             app.state.deps, app.state.tokens = deps, tokens
             yield
 
-    app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        routes=[*routes()],  # not by include_router, which looks for the route of each request twice
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is in `observability`
+    )
     app.state.rate = Rate(door.requests_per_second, door.burst)
     app.state.ping_broker = door.ping_broker
     app.add_middleware(Doorway, body_limit=door.body_limit)
     problems.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
     _show_contract(app)
     return app
 

@@ -1,5 +1,6 @@
 """Rows of `databases`: reservations, spares, tenants' databases and their tombstones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -121,12 +122,45 @@ SELECT {_SEATED} FROM claimed d JOIN servers s ON s.id = d.server_id
 JOIN logins l ON l.database_id = d.id AND l.state = 'active'"""
 
 
-async def claim_spare(conn: Conn, ask: Ask, who: Who, now: datetime) -> Seated | None:
-    """Give a spare to this instance. None: there is no spare, or the instance has a database. Raises AlreadyThere on a race."""
-    row = await conn.fetchrow(
-        CLAIM_SPARE, ask.template, ask.instance_id, now, ask.customer_id, ask.plan_tier.value, who.actor, who.request_id
-    )
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who wants a spare, since when."""
+
+    ask: Ask
+    who: Who
+    at: datetime
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """As CLAIM_SPARE numbers them."""
+        ask, who = self.ask, self.who
+        return (
+            ask.template, ask.instance_id, self.at, ask.customer_id, ask.plan_tier.value, who.actor, who.request_id
+        )  # fmt: skip
+
+
+async def claim_spare(conn: Conn, claim: Claim) -> Seated | None:
+    """Give a spare to this instance. None: there is no spare, or the instance has a database. Raises RACED."""
+    row = await conn.fetchrow(CLAIM_SPARE, *claim.arguments)
     return _seated_of(row) if row else None
+
+
+class Tangled(Exception):
+    """One of several claims met another transaction; none was made, and each can still be made alone."""
+
+
+TOGETHER_S = 1.0
+"""Claims that share a transaction wait no longer for another one."""
+
+
+async def claim_spares(conn: Conn, claims: Sequence[Claim]) -> list[Seated | None]:
+    """The same for several, in their order and in one transaction. Raises Tangled."""
+    try:
+        rows = await conn.fetchmany(CLAIM_SPARE, [claim.arguments for claim in claims], timeout=TOGETHER_S)
+    except (*RACED, asyncpg.LockNotAvailableError, TimeoutError) as e:
+        raise Tangled from e
+    seats = {row["instance_id"]: _seated_of(row) for row in rows}
+    return [seats.pop(claim.ask.instance_id, None) for claim in claims]  # who asked twice at once finds the first's
 
 
 CLAIM_SPARE_NAMED = f"""
