@@ -1,7 +1,5 @@
 """Deps open whatever is away, and refuse what cannot be used."""
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +10,6 @@ from database_service.domain.errors import ControlDatabaseUnavailable
 from database_service.secretbox import new_key
 from database_service.settings import Settings, SettingsError
 from database_service.wiring import open_deps
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Unlike pytest's own, one that the account which runs servers may enter."""
-    with tempfile.TemporaryDirectory(prefix="dbs-wiring-", dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 def settings(folder: Path, dsn: str, ring: str) -> Settings:

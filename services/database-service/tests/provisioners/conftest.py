@@ -1,8 +1,6 @@
 """A home for local servers: whatever a test leaves running in it is stopped."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,15 +8,14 @@ import pytest
 
 from database_service.provisioners.process import ProcessProvisioner
 from database_service.provisioners.runtime import PostgresRuntime
+from support.folders import open_folder
 
 
 @pytest.fixture
 def home(runtime: PostgresRuntime) -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="dbs-test-home-", dir="/tmp"))
-    directory.chmod(0o755)
-    yield directory
-    asyncio.run(ProcessProvisioner(runtime, directory).stop_all())
-    shutil.rmtree(directory)
+    with open_folder() as directory:
+        yield directory
+        asyncio.run(ProcessProvisioner(runtime, directory).stop_all())
 
 
 @pytest.fixture

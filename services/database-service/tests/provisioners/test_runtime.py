@@ -12,6 +12,7 @@ from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.secret import Secret
 from database_service.provisioners import runtime as module
 from database_service.provisioners.runtime import Account, PostgresRuntime, one_sentence
+from support.folders import open_folder
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes to another account")
 
@@ -19,10 +20,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes to ano
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
     """A directory every account may pass through; pytest's own are for us alone."""
-    directory = Path(tempfile.mkdtemp(prefix="dbs-test-", dir="/tmp"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
+    with open_folder() as made:
+        yield made
 
 
 @pytest.fixture

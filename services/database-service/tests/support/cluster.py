@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-import shutil
 import socket
-import tempfile
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from database_service.provisioners.postmaster import Postmaster
 from database_service.provisioners.runtime import PostgresRuntime
 from database_service.secretbox import new_password
 from database_service.store import migrate as migrating
+from support.folders import open_folder
 from support.login import until_login
 
 SETTINGS = {
@@ -56,23 +55,21 @@ class Cluster:
 def running_cluster() -> Iterator[Cluster]:
     """A fresh cluster that answers; stopped and deleted afterwards, whatever happened."""
     runtime = PostgresRuntime.find()
-    home = Path(tempfile.mkdtemp(prefix="dbs-test-", dir="/tmp"))
-    home.chmod(0o755)
-    server = Postmaster.at(runtime, home)
-    cluster = Cluster("127.0.0.1", free_port(), "admin", new_password(), home / "socket")
-    server.prepare()
-    cluster.socket_dir.mkdir()
-    runtime.account.owns(cluster.socket_dir)
-    try:
-        runtime.initdb(server.data_dir, cluster.superuser, cluster.password, durable=False)
-        where = {"port": str(cluster.port), "unix_socket_directories": str(cluster.socket_dir)}
-        server.configure(SETTINGS | where)
-        server.start()
-        blocking(until_login(cluster.dsn()))
-        yield cluster
-    finally:
-        server.stop()
-        shutil.rmtree(home, ignore_errors=True)
+    with open_folder() as home:
+        server = Postmaster.at(runtime, home)
+        cluster = Cluster("127.0.0.1", free_port(), "admin", new_password(), home / "socket")
+        server.prepare()
+        cluster.socket_dir.mkdir()
+        runtime.account.owns(cluster.socket_dir)
+        try:
+            runtime.initdb(server.data_dir, cluster.superuser, cluster.password, durable=False)
+            where = {"port": str(cluster.port), "unix_socket_directories": str(cluster.socket_dir)}
+            server.configure(SETTINGS | where)
+            server.start()
+            blocking(until_login(cluster.dsn()))
+            yield cluster
+        finally:
+            server.stop()
 
 
 _numbers = itertools.count(1)
