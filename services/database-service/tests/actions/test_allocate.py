@@ -119,6 +119,7 @@ async def test_a_wanted_name_that_a_server_has_is_given_on_another(house: House)
     answer = await allocate(house.deps, ask("b", database_name="crm"), WHO)
     assert isinstance(answer, Pending)
     assert answer.status is Status.WAITING
+    assert "the name 'crm'" in answer.message
 
 
 @pytest.mark.parametrize("name", ["postgres", "template1", "Shop", "a b", "", "x" * 64, 'a"b', "pg_x", "dbs_x", "é"])

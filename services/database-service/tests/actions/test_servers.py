@@ -15,6 +15,7 @@ from database_service.actions.cordon_server import cordon, uncordon
 from database_service.actions.order_server import order_pool
 from database_service.actions.release import release
 from database_service.actions.retire_server import retire
+from database_service.actions.rotate import rotate
 from database_service.domain.answers import AdoptTarget, Allocation, Pending
 from database_service.domain.databases import Status as DatabaseStatus
 from database_service.domain.errors import (
@@ -112,6 +113,14 @@ async def test_provision_dedicated_asked_again_is_one_server(house: House) -> No
         await provision_dedicated(house.deps, A, CustomerId("c-2"), Tier.PREMIUM, WHO)
 
 
+async def test_no_dedicated_server_is_made_for_an_instance_whose_database_is_on_a_shared_one(house: House) -> None:
+    await house.pool()
+    await allocate(house.deps, ask(A), WHO)
+    with pytest.raises(AskDiffers, match="server_type"):
+        await provision_dedicated(house.deps, A, CustomerId("c-1"), Tier.PREMIUM, WHO)
+    assert await house.value("SELECT count(*) FROM servers WHERE server_type = 'dedicated'") == 0
+
+
 async def test_an_allocation_uses_the_server_that_was_provisioned_for_it(house: House) -> None:
     server = await provision_dedicated(house.deps, A, CustomerId("c-1"), Tier.PREMIUM, WHO)
     answer = await allocate(house.deps, ask(A, Tier.PREMIUM), WHO)
@@ -165,6 +174,25 @@ async def test_servers_nobody_looked_at_are_checked(house: House) -> None:
     assert await upkeep.check_health(house.deps) == 1
     assert (await house.server(pool.id)).due_at
     assert await upkeep.check_health(house.deps) == 0
+
+
+@pytest.mark.parametrize("who_notices", ["a step", "enforcement"])
+async def test_a_server_that_refuses_us_is_looked_at_at_once_and_hands_out_no_more_spares(
+    house: House, who_notices: str
+) -> None:
+    pool = await house.pool()
+    await house.spares(2)
+    assert isinstance(await allocate(house.deps, ask(A), WHO), Allocation)
+    async with house.deps.db.connection() as conn:
+        await conn.execute("UPDATE servers SET port = 1 WHERE id = $1", pool.id)
+    if who_notices == "a step":
+        await rotate(house.deps, A, WHO, overlap=timedelta(), request_key=None)
+    else:
+        await upkeep.enforce_limits(house.deps)
+    for _ in range(house.deps.policy.health_failures):
+        await house.later(timedelta(minutes=1))
+    assert (await house.server(pool.id)).health is Health.UNHEALTHY
+    assert not isinstance(await allocate(house.deps, ask(B), WHO), Allocation)
 
 
 async def test_a_database_begun_on_a_server_that_fell_ill_is_seated_elsewhere(house: House) -> None:

@@ -98,6 +98,11 @@ async def test_a_token_cannot_give_what_it_does_not_hold(web: Web) -> None:
 
 async def test_a_token_that_would_be_born_expired_is_refused(web: Web) -> None:
     past = (web.house.clock() - timedelta(seconds=1)).isoformat()
+    for moment in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"):
+        answer = await web.client.post(
+            "/admin/tokens", json={"name": "n", "scopes": ["admin:read"], "expires_at": moment}
+        )
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "expires_at")
     answer = await web.client.post("/admin/tokens", json={"name": "n", "scopes": ["admin:read"], "expires_at": past})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "expires_at")
 

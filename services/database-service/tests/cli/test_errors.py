@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from database_service.cli.client import Client
 from database_service.cli.exits import Exit
 from database_service.cli.root import main
 from database_service.cli.session import Session
@@ -123,6 +124,35 @@ def test_the_token_travels_in_the_header_only(tmp_path: Path) -> None:
 def test_a_token_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(problem(401, ""), "stats", token_file=tmp_path / "none") == Exit.USAGE
     assert "none cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("held", [b"", b"dbs_a\ndbs_b\n", b"dbs_a dbs_b", b"dbs_\xff", b"dbs_\x07"])
+def test_a_token_file_without_one_token_is_named_and_not_shown(
+    held: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "token").write_bytes(held)
+    assert run(problem(401, ""), "stats", token_file=tmp_path / "token") == Exit.USAGE
+    said = capsys.readouterr().err
+    assert "token does not hold one API token" in said
+    assert "dbs_" not in said
+
+
+@pytest.mark.parametrize("cpu", ["nan", "inf"])
+def test_a_number_of_cpus_that_is_none_is_refused(cpu: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(problem(500, ""), "pools", "order", "--cpu", cpu) == Exit.USAGE
+    assert "no number of CPUs" in capsys.readouterr().err
+
+
+def test_the_address_that_is_printed_works_too() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json={})
+
+    with Client("http://there:8005/api/database/", None, httpx.MockTransport(answer)) as client:
+        client.get("/health")
+    assert asked == ["http://there:8005/api/database/health"]
 
 
 def test_an_id_cannot_leave_its_place_in_the_path() -> None:

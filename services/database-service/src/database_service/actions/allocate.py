@@ -228,6 +228,9 @@ async def provision_dedicated(
     for _ in range(RACES):
         try:
             async with deps.db.transaction() as conn:
+                database = await databases.of_instance(conn, instance_id)
+                if database and database.ask and database.ask.server_type is not ServerType.DEDICATED:
+                    raise AskDiffers(instance_id, ("server_type",))
                 server = await _dedicated_server(conn, deps, instance_id, customer_id, tier, who)
         except databases.RACED:
             continue

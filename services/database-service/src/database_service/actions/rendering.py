@@ -32,6 +32,8 @@ def allocation_of(deps: Deps, seated: Seated) -> Allocation:
 
 def pending_of(deps: Deps, database: Database, retry_after: timedelta | None = None) -> Pending:
     said = SAID.get(database.status, f"The database is {database.status}.")
+    if database.status is Status.WAITING and database.ask and database.ask.database_name:
+        said = f"No server has room for a database of the name {database.ask.database_name!r}; one is waited for."
     return Pending(
         instance_id=database.instance_id or InstanceId(""),
         status=database.status,

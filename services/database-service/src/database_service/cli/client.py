@@ -39,7 +39,7 @@ class Client:
     """Calls below `/api/database` at this URL, with this token. Use it as a context manager."""
 
     def __init__(self, url: str, token: Secret | None, transport: httpx.BaseTransport | None = None) -> None:
-        self._url = url.rstrip("/")
+        self._url = url.rstrip("/").removesuffix(PREFIX)  # `dbs up` prints the API's address with it
         headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
         try:
             self._http = httpx.Client(base_url=f"{self._url}{PREFIX}", headers=headers, transport=transport)

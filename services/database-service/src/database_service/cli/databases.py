@@ -194,14 +194,20 @@ def _connection_files(folder: Path, found: Mapping[str, Any], pgpass: str) -> di
     return {"PGSERVICEFILE": str(folder / "service"), "PGSERVICE": "database", "PGPASSFILE": str(folder / "pgpass")}
 
 
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 @contextmanager
 def _left_to_psql() -> Iterator[None]:
-    """Ctrl-C ends a statement in psql, not us: we still have its files to remove."""
-    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    """Ctrl-C ends a statement in psql, not us: we still have its files to remove, also when the terminal closes."""
+    handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGHUP: _end, signal.SIGTERM: _end}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _psql(bin_dir: Path | None) -> Path:

@@ -1,6 +1,7 @@
 """`dbs pools`: what operators do with servers."""
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,8 @@ def order(
     as_json: Json = False,
 ) -> None:
     """Order a pool. It is made in the background; `dbs pools show` follows it."""
+    if cpu is not None and not isfinite(cpu):
+        raise CommandFailed(f"--cpu {cpu} is no number of CPUs.", Exit.USAGE)
     asked = {"max_instances": slots, "cpu_limit": cpu, "memory_limit": _bytes(memory)}
     body = {name: value for name, value in asked.items() if value is not None}
     with session(context).client("Ordering") as client:

@@ -51,11 +51,19 @@ class Session:
         given = self.token_file or self.settings.database_service_token_file
         path = given or self.settings.data_dir / "admin.token"
         try:
-            return Secret(path.read_text().strip())
+            return _one_token(path)
         except OSError as e:
             if given is None and isinstance(e, FileNotFoundError):
                 return None  # the API will say that it wants one
             raise CommandFailed(f"The token file {path} cannot be read: {e.strerror}.", Exit.USAGE) from e
+
+
+def _one_token(path: Path) -> Secret:
+    """What could be sent as a token; whether it is one, the API knows. OSError where it cannot be read."""
+    text = path.read_bytes().strip()
+    if not text.isascii() or not text.decode("ascii").isprintable() or len(text.split()) != 1:
+        raise CommandFailed(f"The token file {path} does not hold one API token.", Exit.USAGE)
+    return Secret(text.decode("ascii"))
 
 
 def session(context: typer.Context) -> Session:

@@ -32,7 +32,7 @@ from database_service.domain.plans import PLANS
 from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
 from database_service.domain.tenancy import LoginSpec, TenantSpec
-from database_service.reconcilers.addressing import admin_of
+from database_service.reconcilers.addressing import admin_of, suspect
 from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, reconciler, said, timed
 from database_service.reconcilers.newborn import add_login, new_waiting
 from database_service.store import databases, events, logins, servers, slots
@@ -313,6 +313,8 @@ async def _failed(
     after = replace(database, attempts=attempts, last_error=said(error), due_at=later(deps, attempts))
     async with deps.db.connection() as conn:
         saved = await databases.save(conn, after)
+    if server and isinstance(error, TenantServerUnavailable):
+        await suspect(deps, server.id)
     if saved is None:
         raise LostLease
     return saved

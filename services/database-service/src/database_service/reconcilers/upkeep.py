@@ -3,13 +3,13 @@
 import structlog
 
 from database_service.deps import Deps
-from database_service.domain.errors import ServiceError
+from database_service.domain.errors import ServiceError, TenantServerUnavailable
 from database_service.domain.ids import DatabaseId, ServerId
 from database_service.domain.plans import PLANS
 from database_service.domain.servers import Server, Status
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers import servers as server_steps
-from database_service.reconcilers.addressing import admin_of
+from database_service.reconcilers.addressing import admin_of, suspect
 from database_service.reconcilers.capacity import in_parallel
 from database_service.reconcilers.leasing import reconciler
 from database_service.reconcilers.retiring import retire_in
@@ -51,6 +51,8 @@ async def _enforce_on(deps: Deps, server: Server) -> int:
         )
     except ServiceError as e:
         log.info("limits.not_enforced", server_id=str(server.id), error=str(e))
+        if isinstance(e, TenantServerUnavailable):
+            await suspect(deps, server.id)
         return 0
     for overrun in overruns:
         log.info("session.ended", server_id=str(server.id), role=overrun.role, why=overrun.why, after_s=overrun.seconds)

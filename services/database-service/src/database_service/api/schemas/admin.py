@@ -1,11 +1,11 @@
 """Statistics, events, tokens and health on the wire."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_validator
 
 from database_service.api.paging import cursor_of
 from database_service.api.schemas.common import In, Line, Out
@@ -97,6 +97,14 @@ class IssueIn(In):
     name: Line
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
     expires_at: AwareDatetime | None = Field(None, description="Without it the token is valid until it is revoked.")
+
+    @field_validator("expires_at")
+    @classmethod
+    def _has_a_utc(cls, moment: datetime | None) -> datetime | None:
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
 
 class TokenOut(Out):
