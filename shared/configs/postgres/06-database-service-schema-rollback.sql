@@ -3,6 +3,8 @@
 
 BEGIN;
 
+ALTER TABLE servers DROP COLUMN image, DROP COLUMN admin_password_version, DROP COLUMN admin_password_next;
+
 DROP FUNCTION database_is_sound CASCADE;
 DROP TABLE slots, logins, events, tokens, databases, servers;
 DROP FUNCTION notify_database_changed, notify_token_changed;

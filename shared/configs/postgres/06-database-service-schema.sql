@@ -195,10 +195,19 @@ BEGIN
 END $$;
 CREATE TRIGGER token_revoked AFTER UPDATE OF revoked_at ON tokens
     FOR EACH ROW EXECUTE FUNCTION notify_token_changed();
+
+-- Servers that run images, and administrators' passwords that can be changed.
+
+ALTER TABLE servers
+    ADD COLUMN image                  text,
+    ADD COLUMN admin_password_version integer NOT NULL DEFAULT 1 CHECK (admin_password_version >= 1),
+    ADD COLUMN admin_password_next    bytea;
+COMMENT ON COLUMN servers.image IS 'What it runs, pinned by digest where it has one; NULL where its provisioner runs no images.';
+COMMENT ON COLUMN servers.admin_password_next IS 'The password it is being given: stored before the server is told.';
 CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version (version_num) VALUES ('0001');
+INSERT INTO alembic_version (version_num) VALUES ('0002');
 
 COMMIT;

@@ -47,9 +47,9 @@ def server(status: Status = Status.ACTIVE, **changes: object) -> Server:
         id=ServerId(UUID(int=1)), seq=1, name="pool-x", server_type=ServerType.SHARED, provisioner="process", status=status,
         status_since=NOW, health=Health.HEALTHY, health_failures=0, health_message=None, last_health_check=None,
         cordoned=False, cordon_reason=None, manual=False, priority=0, max_instances=50, instance_id=None, customer_id=None,
-        plan_tier=None, host=None, port=None, admin_user="a", admin_password_sealed=b"", postgres_version=None, cpu_limit=1,
-        memory_limit=1, facts={}, keep_data_until=None, due_at=NOW, version=1, attempts=0, last_error=None,
-        created_at=NOW, updated_at=NOW,
+        plan_tier=None, host=None, port=None, admin_user="a", admin_password_sealed=b"", admin_password_version=1,
+        admin_password_next=None, image=None, postgres_version=None, cpu_limit=1, memory_limit=1, facts={},
+        keep_data_until=None, due_at=NOW, version=1, attempts=0, last_error=None, created_at=NOW, updated_at=NOW,
     )  # fmt: skip
     return replace(some, **changes)  # type: ignore[arg-type]
 

@@ -89,6 +89,14 @@ async def system_of(provisioner: Provisioner, spec: ServerSpec) -> int:
         await conn.close()
 
 
+async def setting_of(provisioner: Provisioner, spec: ServerSpec, name: str) -> object:
+    conn = await asyncpg.connect(dsn_of(spec, await address_of(provisioner, spec)))
+    try:
+        return await conn.fetchval("SELECT current_setting($1)", name)
+    finally:
+        await conn.close()
+
+
 async def test_a_server_that_nobody_made_is_absent(world: World) -> None:
     assert (await world.provisioner.observe(ServerId(uuid4()))).presence is Presence.ABSENT
 
@@ -163,6 +171,32 @@ async def test_one_server_is_removed_and_the_others_stay(world: World) -> None:
     await world.provisioner.ensure(staying)
     await world.provisioner.remove(going.id, keep_data=False)
     assert await system_of(world.provisioner, staying)
+
+
+async def test_a_server_that_is_as_its_spec_says_differs_in_nothing(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    await system_of(world.provisioner, spec)
+    assert list(await world.provisioner.differences(spec)) == []
+
+
+async def test_a_server_that_nobody_made_differs_in_nothing(world: World) -> None:
+    assert list(await world.provisioner.differences(world.order())) == []
+
+
+async def test_a_server_that_runs_otherwise_is_told_and_changed(world: World) -> None:
+    if isinstance(world, ForeignWorld):
+        return  # how it is set up is its owner's business
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    system = await system_of(world.provisioner, spec)
+    wider = replace(spec, settings={**spec.settings, "max_connections": "27"})
+    [told] = await world.provisioner.differences(wider)
+    assert told == "max_connections is 20 and should be 27"
+    await world.provisioner.ensure(wider)
+    assert await system_of(world.provisioner, wider) == system
+    assert await setting_of(world.provisioner, wider, "max_connections") == "27"
+    assert list(await world.provisioner.differences(wider)) == []
 
 
 async def test_only_what_carries_our_label_is_listed(world: World, home: Path) -> None:

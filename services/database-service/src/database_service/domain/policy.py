@@ -63,3 +63,5 @@ class Policy:
     """Databases built at once on one server: from 4 to 16 the rate hardly grows."""
     sweep_width: int = 16
     default_provisioner: str = "process"
+    default_image: str | None = None
+    """What a new server runs, where its provisioner runs images."""

@@ -71,6 +71,9 @@ class Server:
     port: int | None
     admin_user: str
     admin_password_sealed: bytes
+    admin_password_version: int
+    admin_password_next: bytes | None
+    image: str | None
     postgres_version: str | None
     cpu_limit: float
     memory_limit: int
@@ -142,6 +145,10 @@ class ServerSpec:
     """postgresql.conf parameters, from `sizing`."""
     cpu_limit: float
     memory_limit: int
+    image: str | None = None
+    """What it runs, for provisioners that run images; None takes the provisioner's own programs."""
+    password_version: int = 1
+    """Counts the administrator's passwords: a provisioner that stores one names it by this."""
     made_before: bool = False
     """It was in use before: data that is not there is lost or not mounted, never "not yet made"."""
 
@@ -154,6 +161,16 @@ class Found:
     name: str
     presence: Presence
     address: Address | None = None
+    traces: tuple[str, ...] = ()
+    """What there is of it, in words: `service pool-x`, `directory /srv/…`. All of it goes when it is removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is there. `reference` is pinned by digest where it has one; `major` is PostgreSQL's, e.g. 18."""
+
+    reference: str
+    major: int
 
 
 # -- moves ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.ids import ServerId
-from database_service.domain.servers import Address, Found, Presence, Seen, ServerSpec
+from database_service.domain.servers import Address, Found, Image, Presence, Seen, ServerSpec
 
 LOOK_TIMEOUT_S = 2.0
 
@@ -34,6 +34,13 @@ class ExternalProvisioner:
 
     async def remove(self, server_id: ServerId, *, keep_data: bool) -> None:
         """Nothing: to forget is the row's business, and its data was never ours."""
+
+    async def differences(self, spec: ServerSpec) -> Sequence[str]:
+        """None: how it is set up is its owner's business."""
+        return ()
+
+    async def look_up(self, image: str) -> Image:
+        raise ProvisioningFailed("A server that somebody else runs gets its programs from its owner, not as an image.")
 
     async def list_ours(self) -> Sequence[Found]:
         """None: what somebody else runs carries no label of ours."""

@@ -66,6 +66,14 @@ class Postmaster:
         text = "".join(f"{name} = {_quoted(value)}\n" for name, value in sorted(settings.items()))
         write_whole(self.runtime.settings_file(self.data_dir), text, self.runtime.account)
 
+    def configured(self) -> Mapping[str, str]:
+        """What `configure` wrote last; empty before."""
+        try:
+            lines = self.runtime.settings_file(self.data_dir).read_text().splitlines()
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return dict(_read_quoted(line) for line in lines if line)
+
     def start(self) -> None:
         """Have it run, without waiting until it answers. ProvisioningFailed says why it gave up at once."""
         if self.look() is not None:
@@ -234,3 +242,9 @@ def _quoted(value: str) -> str:
     if "\n" in value or "\r" in value:
         raise ProvisioningFailed("A PostgreSQL parameter must not contain a line break.")
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _read_quoted(line: str) -> tuple[str, str]:
+    """Name and value of a line that `configure` wrote."""
+    name, _, value = line.partition(" = ")
+    return name, value[1:-1].replace("''", "'").replace("\\\\", "\\")

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.ids import ServerId
-from database_service.domain.servers import Address, Found, Presence, Seen, ServerSpec
+from database_service.domain.servers import Address, Found, Image, Presence, Seen, ServerSpec
 from database_service.provisioners.place import Hands, Identity, Place, alone
 from database_service.provisioners.postmaster import Running
 from database_service.provisioners.runtime import PostgresRuntime
@@ -42,6 +42,12 @@ class ProcessProvisioner:
     async def remove(self, server_id: ServerId, *, keep_data: bool) -> None:
         await asyncio.to_thread(self._remove, Place(self._home, server_id), keep_data)
 
+    async def differences(self, spec: ServerSpec) -> Sequence[str]:
+        return await asyncio.to_thread(self._differences, spec)
+
+    async def look_up(self, image: str) -> Image:
+        raise ProvisioningFailed("Servers that are processes of this machine run its own programs, not images.")
+
     async def list_ours(self) -> Sequence[Found]:
         return await asyncio.to_thread(lambda: [self._found(place) for place in self._places()])
 
@@ -61,6 +67,8 @@ class ProcessProvisioner:
                 raise ProvisioningFailed(f"The server {spec.name} is being removed; it cannot be started again.")
             self._hands.make_room(place)
             identity = self._with_data(place, spec, self._identified(place, spec))
+            if self._running(place) and self._differing(place, spec, identity):
+                self._hands.stop(place)
             if self._running(place) is None:
                 self._start(place, spec, identity)
 
@@ -97,6 +105,25 @@ class ProcessProvisioner:
             identity = self._settle(place, identity)
         self._hands.write_settings(place, self._settings(spec, identity.port))
         self._hands.start(place)
+
+    # -- differences --------------------------------------------------------------------------------------------------
+
+    def _differences(self, spec: ServerSpec) -> Sequence[str]:
+        place = Place(self._home, spec.id)
+        with _plainly(spec.name):
+            identity = place.identity()
+            return self._differing(place, spec, identity) if identity else ()
+
+    def _differing(self, place: Place, spec: ServerSpec, identity: Identity) -> list[str]:
+        has = self._hands.postmaster(place).configured()
+        wanted = self._settings(spec, identity.port)
+        return [
+            f"{name} is {has.get(name, 'not set')} and should be {wanted.get(name, 'not set')}"
+            for name in sorted({*has, *wanted})
+            if has.get(name) != wanted.get(name)
+        ]
+
+    # -- ports --------------------------------------------------------------------------------------------------------
 
     def _settle(self, place: Place, identity: Identity) -> Identity:
         """Give it a free port that no other server of ours remembers as its own."""
@@ -162,7 +189,9 @@ class ProcessProvisioner:
     def _found(self, place: Place) -> Found:
         seen = self._observe(place)
         identity = _readable_identity(place)
-        return Found(place.id, identity.name if identity else str(place.id), seen.presence, seen.address)
+        name = identity.name if identity else str(place.id)
+        traces = tuple(f"{'directory' if path.is_dir() else 'file'} {path}" for path in place.traces())
+        return Found(place.id, name, seen.presence, seen.address, traces)
 
     def _places(self) -> list[Place]:
         """All that have something here, whether a row knows them or not."""

@@ -74,6 +74,7 @@ async def place(conn: Conn, deps: Deps, who: Who, order: Order, why: str | None)
         host=order.address.host if order.address else None, port=order.address.port if order.address else None,
         admin_user=order.admin_user,
         admin_password_sealed=deps.secrets.seal(order.admin_password or new_password(), server_id),
+        image=policy.default_image if provisioner == policy.default_provisioner else None,
         cpu_limit=order.cpu_limit or policy.pool_cpu, memory_limit=order.memory_limit or policy.pool_memory_bytes,
         request_key=order.request_key,
     )  # fmt: skip

@@ -139,6 +139,8 @@ async def _act(deps: Deps, server: Server, seen: Seen, move: Move) -> None:
             await _provisioner(deps, server).ensure(spec_of(deps, server))
         case Open():
             await deps.tenants.harden(admin_of(deps, server, seen.address), sorted(TEMPLATES))
+            # From here on an empty place is a loss: the provisioner is told before anybody's data is there.
+            await _provisioner(deps, server).ensure(replace(spec_of(deps, server), made_before=True))
         case Remove(keep_data):
             await _provisioner(deps, server).remove(server.id, keep_data=keep_data)
         case Become() | Wait() | Rest():
@@ -159,6 +161,8 @@ def spec_of(deps: Deps, server: Server) -> ServerSpec:
         ),
         cpu_limit=server.cpu_limit,
         memory_limit=server.memory_limit,
+        image=server.image,
+        password_version=server.admin_password_version,
         made_before=server.postgres_version is not None,
     )
 

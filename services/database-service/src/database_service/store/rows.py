@@ -10,8 +10,9 @@ from database_service.domain.servers import Status as ServerStatus
 
 SERVER = """s.id, s.seq, s.name, s.server_type, s.provisioner, s.status, s.status_since, s.health_status, s.health_failures,
  s.health_message, s.last_health_check, s.cordoned, s.cordon_reason, s.manual, s.priority, s.max_instances, s.instance_id,
- s.customer_id, s.plan_tier, s.host, s.port, s.admin_user, s.admin_password_sealed, s.postgres_version, s.cpu_limit,
- s.memory_limit, s.facts, s.keep_data_until, s.due_at, s.version, s.attempts, s.last_error, s.created_at, s.updated_at"""
+ s.customer_id, s.plan_tier, s.host, s.port, s.admin_user, s.admin_password_sealed, s.admin_password_version,
+ s.admin_password_next, s.image, s.postgres_version, s.cpu_limit, s.memory_limit, s.facts, s.keep_data_until, s.due_at,
+ s.version, s.attempts, s.last_error, s.created_at, s.updated_at"""
 
 DATABASE = """d.id, d.status, d.status_since, d.instance_id, d.customer_id, d.asked_tier, d.server_type, d.require_dedicated,
  d.database_name, d.plan_tier, d.limits_tier, d.template, d.server_id, d.name, d.physical_name, d.owner_role, d.protected,
@@ -45,6 +46,9 @@ def server_of(row: asyncpg.Record) -> Server:
         port=row["port"],
         admin_user=row["admin_user"],
         admin_password_sealed=row["admin_password_sealed"],
+        admin_password_version=row["admin_password_version"],
+        admin_password_next=row["admin_password_next"],
+        image=row["image"],
         postgres_version=row["postgres_version"],
         cpu_limit=row["cpu_limit"],
         memory_limit=row["memory_limit"],

@@ -10,9 +10,9 @@ from database_service.store.rows import SERVER, server_of
 
 INSERT = f"""
 INSERT INTO servers AS s (id, name, server_type, provisioner, status, status_since, manual, priority, max_instances, instance_id,
-  customer_id, plan_tier, host, port, admin_user, admin_password_sealed, cpu_limit, memory_limit, request_key, due_at,
+  customer_id, plan_tier, host, port, admin_user, admin_password_sealed, image, cpu_limit, memory_limit, request_key, due_at,
   created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $6, $6, $6)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $6, $6, $6)
 ON CONFLICT (request_key) DO NOTHING
 RETURNING {SERVER}"""
 
@@ -36,6 +36,7 @@ async def insert(
     port: int | None,
     admin_user: str,
     admin_password_sealed: bytes,
+    image: str | None,
     cpu_limit: float,
     memory_limit: int,
     request_key: str | None,
@@ -43,7 +44,8 @@ async def insert(
     """A new server, due now. None where one was ordered with this `request_key` before."""
     row = await conn.fetchrow(
         INSERT, server_id, name, server_type, provisioner, status, now, manual, priority, max_instances, instance_id,
-        customer_id, plan_tier, host, port, admin_user, admin_password_sealed, cpu_limit, memory_limit, request_key,
+        customer_id, plan_tier, host, port, admin_user, admin_password_sealed, image, cpu_limit, memory_limit,
+        request_key,
     )  # fmt: skip
     return server_of(row) if row else None
 

@@ -1,0 +1,1 @@
+ALTER TABLE servers DROP COLUMN image, DROP COLUMN admin_password_version, DROP COLUMN admin_password_next;
