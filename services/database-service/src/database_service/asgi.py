@@ -31,7 +31,7 @@ def make_app() -> FastAPI:
 def app_of(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def open_with_first_token() -> AsyncIterator[Deps]:
-        async with open_deps(settings, application="database-service-api") as deps:
+        async with open_deps(settings, application="database-service-api", hands=False) as deps:
             first = asyncio.create_task(_first_token(deps, settings.bootstrap_token()))
             try:
                 yield deps

@@ -126,12 +126,49 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Where the embedded system and the `process` provisioner keep everything, relative to here.",
     )
-    provisioner: Literal["process"] = Field(
-        "process", description="What makes new servers. `process`: PostgreSQL 18 as local processes, from a wheel."
+    provisioner: Literal["process", "swarm"] = Field(
+        "process",
+        description="What makes new servers. `process`: PostgreSQL 18 as local processes, from a wheel; "
+        "`swarm`: services of a Docker Swarm.",
     )
     postgres_bin_dir: Path | None = Field(
         None,
         description="PostgreSQL programs for the `process` provisioner; without it, those of the wheel.",
+    )
+
+    postgres_image: str | None = Field(
+        None,
+        description="What new servers run in a Swarm: an image made from `infrastructure/images/postgres`. "
+        "It is pinned by its digest where it has one.",
+    )
+    docker_host: str = Field(
+        "unix:///var/run/docker.sock",
+        description="The Docker engine of a manager node, or a proxy to it. Only the worker talks to it.",
+    )
+    swarm_plane: str = Field(
+        "dbs",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,30}$",
+        description="Names this control plane in the Swarm: only what carries it as a label is ours. Never change it.",
+    )
+    swarm_network: str | None = Field(
+        None,
+        description="An overlay network that servers, the worker, the API and those who use databases share; there, a "
+        "server's name is its address.",
+    )
+    swarm_publish: bool = Field(
+        False, description="Reach servers at a port of the node they run on instead of by name on the network."
+    )
+    swarm_pools_dir: Path | None = Field(
+        None,
+        description="Shared storage, such as a CephFS directory, mounted at this path on every database node and in the "
+        "worker. Without it, servers live in volumes of the manager's own node.",
+    )
+    swarm_dedicated_dir: Path | None = Field(
+        None, description="The same for dedicated servers; without it, they are beside the pools."
+    )
+    swarm_constraints: str = Field(
+        "node.labels.role==database",
+        description="Where servers may run: placement constraints, separated by commas.",
     )
 
     db_pool_max_instances: int = Field(50, ge=1, le=10000, description="Databases a new pool holds.")
@@ -224,6 +261,19 @@ class Settings(BaseSettings):
             raise ValueError("POOLS_LEAST must not exceed POOLS_MOST")
         return self
 
+    def refuse_impossible(self) -> None:
+        """Raise SettingsError where settings that go together do not."""
+        if self.provisioner != "swarm":
+            return
+        if self.postgres_image is None:
+            raise SettingsError("POSTGRES_IMAGE is not set; servers in a Swarm need one.")
+        if not self.swarm_network and not self.swarm_publish:
+            raise SettingsError("Neither SWARM_NETWORK nor SWARM_PUBLISH is set; nobody could reach a server.")
+        if self.swarm_dedicated_dir and not self.swarm_pools_dir:
+            raise SettingsError(
+                "SWARM_DEDICATED_DIR is set without SWARM_POOLS_DIR; volumes and directories do not mix."
+            )
+
     def refuse_unsafe(self) -> None:
         """Raise SettingsError where a secret is missing, or, outside development, is one that anybody could guess."""
         if self.secret_keys is None:
@@ -308,6 +358,7 @@ class Settings(BaseSettings):
             build_width=self.build_width,
             sweep_width=self.sweep_width,
             default_provisioner=self.provisioner,
+            default_image=self.postgres_image if self.provisioner == "swarm" else None,
         )
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -14,6 +15,7 @@ from database_service.dataplane.sessions import TenantServers
 from database_service.deps import Deps
 from database_service.domain.ids import ServerId
 from database_service.domain.servers import Address
+from database_service.provisioners.base import Provisioner
 from database_service.provisioners.external import AddressOf, ExternalProvisioner
 from database_service.provisioners.process import ProcessProvisioner
 from database_service.provisioners.runtime import PostgresRuntime
@@ -23,6 +25,9 @@ from database_service.store import servers
 from database_service.store.changes import Changes
 from database_service.store.claims import Claims
 from database_service.store.pool import Db, open_pool
+
+if TYPE_CHECKING:
+    from database_service.provisioners.swarm.provisioner import SwarmProvisioner
 
 CLOSE_PATIENCE_S = 5
 
@@ -34,13 +39,15 @@ def utc_now() -> datetime:
 
 @asynccontextmanager
 async def open_deps(
-    settings: Settings, *, nudge: Nudge | None = None, application: str = "database-service"
+    settings: Settings, *, nudge: Nudge | None = None, application: str = "database-service", hands: bool = True
 ) -> AsyncIterator[Deps]:
-    """What verbs and steps use, for as long as the context lasts. Without `nudge`, one that sends to the broker.
+    """What verbs and steps use, for as long as the context lasts. Without `nudge`, one that sends to the broker;
+    without `hands`, no Docker engine: servers in a Swarm are then known by a login alone, as in the API.
 
     It opens also while database and broker are away. Raises SettingsError and ProvisioningFailed.
     """
     settings.refuse_unsafe()
+    settings.refuse_impossible()
     policy = settings.policy()
     async with AsyncExitStack() as stack:
         pool = await open_pool(
@@ -53,8 +60,8 @@ async def open_deps(
             db=db,
             tenants=tenants,
             provisioners={
-                "process": await asyncio.to_thread(process_provisioner, settings),
                 "external": ExternalProvisioner(_address_in(db)),
+                **await _own_servers(settings, stack, hands=hands),
             },
             secrets=_secret_box(settings),
             nudge=nudge or stack.enter_context(Courier(new_sender(settings.broker_url()))),
@@ -63,6 +70,34 @@ async def open_deps(
             policy=policy,
             claims=Claims(),
         )
+
+
+async def _own_servers(settings: Settings, stack: AsyncExitStack, *, hands: bool) -> dict[str, Provisioner]:
+    """What makes new servers here, by its name."""
+    if settings.provisioner == "process":
+        return {"process": await asyncio.to_thread(process_provisioner, settings)}
+    if not hands:
+        return {}
+    swarm = swarm_provisioner(settings)
+    stack.callback(swarm.close)
+    return {"swarm": swarm}
+
+
+def swarm_provisioner(settings: Settings) -> "SwarmProvisioner":
+    """Servers as services of the Swarm that DOCKER_HOST is a manager of; looked for only when it is needed."""
+    from database_service.provisioners.swarm.engine import Engine  # noqa: PLC0415  Docker's SDK is the worker's alone
+    from database_service.provisioners.swarm.options import Options  # noqa: PLC0415
+    from database_service.provisioners.swarm.provisioner import SwarmProvisioner  # noqa: PLC0415
+
+    options = Options(
+        plane=settings.swarm_plane,
+        network=settings.swarm_network,
+        publish=settings.swarm_publish,
+        pools_dir=settings.swarm_pools_dir,
+        dedicated_dir=settings.swarm_dedicated_dir,
+        constraints=tuple(filter(None, (part.strip() for part in settings.swarm_constraints.split(",")))),
+    )
+    return SwarmProvisioner(Engine.at(settings.docker_host, settings.swarm_plane), options)
 
 
 def process_provisioner(settings: Settings) -> ProcessProvisioner:

@@ -92,10 +92,14 @@ class Server:
 
 
 class Presence(StrEnum):
-    """What a provisioner found. UNKNOWN (it could not look) is never taken for ABSENT."""
+    """What a provisioner found. UNKNOWN (it could not look) is never taken for ABSENT.
+
+    STARTING: it was told to run and does not yet; whoever keeps it running tries by himself, also after failures.
+    """
 
     ABSENT = "absent"
     STOPPED = "stopped"
+    STARTING = "starting"
     RUNNING = "running"
     UNKNOWN = "unknown"
 
@@ -205,11 +209,13 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not now. `until` where the time is known, else the row's backoff; `failed` counts as an attempt."""
+    """Not now. `until` where the time is known, `soon` where it may change any moment, else the row's backoff; `failed`
+    counts as an attempt."""
 
     why: str
     until: datetime | None = None
     failed: bool = False
+    soon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +250,8 @@ def _forgotten(server: Server, now: datetime, policy: Policy) -> bool:
 
 
 def _bring_up(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
+    if seen.presence is Presence.STARTING:
+        return _await_start(server, seen, now, policy)
     if seen.presence is not Presence.RUNNING:
         if server.attempts >= policy.server_attempts:
             return Become(Status.ERROR, server.last_error or seen.complaint)
@@ -252,14 +260,18 @@ def _bring_up(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move
         return Become(Status.INITIALIZING)
     if seen.well:
         return Open()
+    return _await_start(server, seen, now, policy)
+
+
+def _await_start(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
     if now - server.status_since > policy.server_start_timeout:
         return Become(Status.ERROR, seen.complaint)
     return Wait(seen.complaint)
 
 
 def _keep_up(server: Server, seen: Seen, policy: Policy) -> Move:
-    if seen.presence is Presence.RUNNING:
-        return Rest() if seen.well else Wait(seen.complaint)
+    if seen.presence in (Presence.RUNNING, Presence.STARTING):
+        return Rest() if seen.well else Wait(seen.complaint, soon=seen.presence is Presence.STARTING)
     if server.attempts >= policy.server_attempts:
         return Become(Status.ERROR, server.last_error or seen.complaint)
     return Ensure(seen.complaint)
@@ -268,7 +280,7 @@ def _keep_up(server: Server, seen: Seen, policy: Policy) -> Move:
 def _recover(seen: Seen, now: datetime, policy: Policy) -> Move:
     if seen.well:
         return Become(Status.INITIALIZING, "it answers again")
-    if seen.presence is Presence.RUNNING:
+    if seen.presence in (Presence.RUNNING, Presence.STARTING):
         return Wait(seen.complaint, until=now + policy.error_recheck)
     return Ensure(seen.complaint)
 
@@ -300,7 +312,7 @@ def assess(server: Server, seen: Seen, policy: Policy) -> Verdict:
     if seen.well:
         return Verdict(Health.HEALTHY, 0, None)
     failures = server.health_failures + 1
-    gone = seen.presence in (Presence.ABSENT, Presence.STOPPED)
+    gone = seen.presence in (Presence.ABSENT, Presence.STOPPED, Presence.STARTING)
     ill = gone or failures >= policy.health_failures or server.health is Health.UNHEALTHY
     return Verdict(Health.UNHEALTHY if ill else Health.DEGRADED, failures, seen.complaint)
 

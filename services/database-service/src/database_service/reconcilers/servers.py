@@ -9,7 +9,7 @@ import structlog
 from database_service.deps import Deps
 from database_service.domain import sizing
 from database_service.domain.databases import TEMPLATES
-from database_service.domain.errors import ServiceError
+from database_service.domain.errors import ProvisioningFailed, ServiceError
 from database_service.domain.ids import DatabaseId, ServerId
 from database_service.domain.servers import (
     Address,
@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 PROBE_TIMEOUT = timedelta(seconds=5)
 TIGHTEST_POLL = timedelta(milliseconds=50)
+SLOWEST_POLL = timedelta(seconds=2)
 UNKNOWN_AGAIN = timedelta(seconds=10)
 DEDICATED_CONNECTIONS_PER_SLOT = 200
 
@@ -97,10 +98,13 @@ async def _carry_on(deps: Deps, server: Server, *, only_look: bool) -> Server:
 
 
 async def look(deps: Deps, server: Server) -> Seen:
-    """What the provisioner finds, and where it runs, what a real login finds."""
+    """What the provisioner finds, and where it runs, what a real login finds.
+
+    A process without this provisioner, such as the API, goes by the login alone.
+    """
     try:
         async with asyncio.timeout(PROBE_TIMEOUT.total_seconds() * 2):
-            seen = await _provisioner(deps, server).observe(server.id)
+            seen = await _observe(deps, server)
     except (ServiceError, TimeoutError) as e:
         return Seen(Presence.UNKNOWN, why=said(e))
     if server.status is Status.DEPROVISIONING:
@@ -108,6 +112,12 @@ async def look(deps: Deps, server: Server) -> Seen:
     if seen.presence is Presence.RUNNING and seen.address:
         return replace(seen, probe=await _probe(deps, server, seen.address))
     return seen
+
+
+async def _observe(deps: Deps, server: Server) -> Seen:
+    if server.provisioner not in deps.provisioners and server.address:
+        return Seen(Presence.RUNNING, server.address)
+    return await _provisioner(deps, server).observe(server.id)
 
 
 async def _probe(deps: Deps, server: Server, address: Address) -> Probe:
@@ -127,7 +137,10 @@ async def _tenants_left(deps: Deps, server: Server) -> int:
 
 
 def _provisioner(deps: Deps, server: Server) -> Provisioner:
-    return deps.provisioners[server.provisioner]
+    try:
+        return deps.provisioners[server.provisioner]
+    except KeyError:
+        raise ProvisioningFailed(f"No worker is set up for servers of kind {server.provisioner}.") from None
 
 
 # -- effects ----------------------------------------------------------------------------------------------------------
@@ -211,13 +224,19 @@ def _waiting(deps: Deps, server: Server, verdict: Verdict, wait: Wait) -> _Outco
         return _Outcome(server.status, server.attempts, wait.why, wait.until)
     if server.status is Status.INITIALIZING:
         return _Outcome(server.status, server.attempts, wait.why, now + _pace(now - server.status_since))
+    if wait.soon:
+        return _Outcome(server.status, server.attempts, wait.why, now + min(_doubling(verdict.failures), SLOWEST_POLL))
     soon = UNKNOWN_AGAIN if server.status is Status.DEPROVISIONING else next_look(server, verdict, deps.policy)
     return _Outcome(server.status, server.attempts, wait.why, now + min(soon, UNKNOWN_AGAIN))
 
 
 def _after_start(server: Server) -> timedelta:
     """The first start is watched at once; one that keeps falling over is left alone longer each time."""
-    return min(TIGHTEST_POLL * (1 << min(server.attempts, 16)), UNKNOWN_AGAIN)
+    return min(_doubling(server.attempts), UNKNOWN_AGAIN)
+
+
+def _doubling(times: int) -> timedelta:
+    return TIGHTEST_POLL * (1 << min(times, 16))
 
 
 def _pace(age: timedelta) -> timedelta:

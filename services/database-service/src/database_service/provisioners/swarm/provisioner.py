@@ -1,0 +1,351 @@
+"""SwarmProvisioner: one service for each server, found by its label and never by memory.
+
+Swarm keeps what it is told running by itself; so `ensure` tells it, and `observe` reads what became of that. Swarm does not
+fence, does not know what a database is, and does not say why in words: that is what is here.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+from uuid import UUID
+
+from database_service.domain.errors import ProvisioningFailed
+from database_service.domain.ids import ServerId
+from database_service.domain.servers import Address, Found, Image, Presence, Seen, ServerSpec
+from database_service.provisioners.swarm import description, tasks
+from database_service.provisioners.swarm.description import Api, Stand
+from database_service.provisioners.swarm.engine import Engine, EngineAway, Hands, NameInUse, Outdated
+from database_service.provisioners.swarm.images import pinned
+from database_service.provisioners.swarm.options import PORTS, Options
+from database_service.provisioners.swarm.storage import StoragePlace, is_server_id, places_in
+from database_service.provisioners.swarm.tasks import Task
+from database_service.secretbox import scram_verifier
+
+CALLS_AT_ONCE = 8
+STOP_PATIENCE_S = 20.0
+"""How long a removal waits for tasks to end before it says so and is tried again."""
+PAUSE_S = 0.1
+NOT_YET = ("new", "pending")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SwarmProvisioner:
+    """PostgreSQL servers in the Swarm that `engine` is a manager of."""
+
+    def __init__(self, engine: Engine, options: Options, hands: Hands | None = None) -> None:
+        self._engine = engine
+        self._options = options
+        self._hands = hands or Hands(engine)
+        # Threads of its own: an engine that hangs must not take those that everybody else needs.
+        self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="swarm")
+
+    async def ensure(self, spec: ServerSpec) -> None:
+        await self._apart(self._ensure, spec)
+
+    async def observe(self, server_id: ServerId) -> Seen:
+        return await self._apart(self._observe, server_id)
+
+    async def remove(self, server_id: ServerId, *, keep_data: bool) -> None:
+        await self._apart(self._stop if keep_data else self._remove, server_id)
+
+    async def differences(self, spec: ServerSpec) -> Sequence[str]:
+        return await self._apart(self._differences, spec)
+
+    async def look_up(self, image: str) -> Image:
+        return await self._apart(pinned, self._engine, image)
+
+    async def list_ours(self) -> Sequence[Found]:
+        return await self._apart(self._list_ours)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
+
+    # -- ensure -------------------------------------------------------------------------------------------------------
+
+    def _ensure(self, spec: ServerSpec) -> None:
+        with _about(spec.name):
+            known = self._engine.service(spec.id)
+            if known and description.is_erasing(known["Spec"]):
+                raise ProvisioningFailed("it is being removed and cannot be started again")
+            self._have_place(spec, known)
+            wanted = self._wanted(spec, known, self._have_secret(spec))
+            if known is None:
+                self._create(spec, wanted)
+            else:
+                self._change(spec, known, wanted)
+
+    def _have_place(self, spec: ServerSpec, known: Api | None) -> None:
+        place = self._place(spec)
+        if place is None:
+            if spec.made_before and known is None and not self._engine.volumes(spec.id):
+                raise ProvisioningFailed("its volume is gone; it is never replaced by an empty server")
+        elif place.is_there():
+            self._hands.make_place(place)
+        elif spec.made_before or (known and place.root.is_dir()):
+            raise ProvisioningFailed(
+                f"its data is not in {place.directory}: is the storage mounted? It is never replaced by an empty server"
+            )
+        else:
+            self._hands.make_place(place)
+
+    def _have_secret(self, spec: ServerSpec) -> str:
+        """The id of the secret with this version's verifier."""
+        name = description.secret_name(spec)
+        for secret in self._engine.secrets(spec.id):
+            if secret["Spec"]["Name"] == name:
+                return str(secret["ID"])
+        verifier = scram_verifier(spec.admin_password).encode()
+        try:
+            return self._hands.create_secret(name, verifier, description.labels_of(self._options, spec.id))
+        except NameInUse:
+            raise ProvisioningFailed(f"a secret {name} that is not ours is in the Swarm already") from None
+
+    def _wanted(self, spec: ServerSpec, known: Api | None, secret_id: str) -> dict[str, object]:
+        if spec.image is None:
+            raise ProvisioningFailed("it has no image; set POSTGRES_IMAGE and order it again")
+        options = self._options
+        place = self._place(spec)
+        stand = Stand(
+            network_id=self._engine.network_id(options.network) if options.network else None,
+            secret_id=secret_id,
+            storage=place.directory if place else description.volume_name(spec),
+            node_id=None if options.shared_storage else self._engine.own_node_id(),
+            published_port=self._port(spec, known) if options.publish else None,
+        )
+        return description.service_of(spec, options, stand)
+
+    def _port(self, spec: ServerSpec, known: Api | None) -> int:
+        """The one it has; else one that no other server of ours has."""
+        mine = description.published_port_of(known["Spec"]) if known else None
+        if mine:
+            return mine
+        taken = {description.published_port_of(service["Spec"]) for service in self._engine.services()}
+        first = spec.id.int % len(PORTS)  # apart from each other, so that few look at the same one
+        candidates: tuple[int, ...] = (*PORTS[first:], *PORTS[:first])
+        for port in candidates:
+            if port not in taken:
+                return port
+        raise ProvisioningFailed(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
+
+    def _create(self, spec: ServerSpec, wanted: Api) -> None:
+        try:
+            self._hands.create_service(wanted)
+        except NameInUse:
+            if self._engine.service(spec.id) is None:
+                raise ProvisioningFailed(f"a service {spec.name} that is not ours is in the Swarm already") from None
+
+    def _change(self, spec: ServerSpec, known: Api, wanted: Api) -> None:
+        """Only where something differs; a label alone restarts nothing."""
+        has = known["Spec"]
+        restarts = bool(description.differences(has, wanted))
+        if not restarts and has["Labels"] == wanted["Labels"]:
+            return
+        try:
+            if restarts:
+                self._hands.update_service(known, description.with_image_of(wanted, has))
+                self._forget_other_secrets(spec)
+            else:
+                self._hands.update_service(known, {**has, "Labels": wanted["Labels"]})
+        except Outdated:
+            pass  # whoever it was did the same, or the next look finds what still differs
+
+    def _forget_other_secrets(self, spec: ServerSpec) -> None:
+        for secret in self._engine.secrets(spec.id):
+            if secret["Spec"]["Name"] != description.secret_name(spec):
+                self._hands.remove_secret(secret["ID"])
+
+    # -- observe ------------------------------------------------------------------------------------------------------
+
+    def _observe(self, server_id: ServerId) -> Seen:
+        try:
+            return self._look(server_id)
+        except (ProvisioningFailed, OSError) as e:
+            return Seen(Presence.UNKNOWN, why=f"it cannot be looked at: {str(e).rstrip('.')}")
+
+    def _look(self, server_id: ServerId) -> Seen:
+        service = self._engine.service(server_id)
+        if service is None:
+            traces = self._traces(server_id)
+            return (
+                Seen(Presence.STOPPED, why=f"it has no service, only {traces[0]}") if traces else Seen(Presence.ABSENT)
+            )
+        if description.is_erasing(service["Spec"]):
+            return Seen(Presence.STOPPED, why="its removal is not finished")
+        if description.replicas_of(service["Spec"]) == 0:
+            return Seen(Presence.STOPPED, why="it was stopped, and its data is kept")
+        return self._running_or_why_not(service)
+
+    def _running_or_why_not(self, service: Api) -> Seen:
+        all_tasks = self._engine.tasks(service["ID"])
+        task = tasks.current(all_tasks)
+        if task and task.state in tasks.STARTING and task.node_id:
+            return Seen(Presence.RUNNING, self._address(service["Spec"], task.node_id))
+        return Seen(Presence.STARTING, why=self._why_not(service, task, all_tasks))
+
+    def _why_not(self, service: Api, task: Task | None, all_tasks: list[Task]) -> str:
+        if task and task.state in NOT_YET and task.message:
+            return tasks.why_not_placed(task, service["Spec"])
+        ill = tasks.last_ill(all_tasks)
+        if ill is None:
+            return f"its task is {task.state}" if task else "Swarm has not made a task for it yet"
+        log = self._engine.log(service["ID"]) if ill.exit_code is not None or "unhealthy" in ill.message else []
+        return tasks.why_it_failed(ill, service["Spec"], self._node_name(ill.node_id), log)
+
+    def _address(self, spec: Api, node_id: str) -> Address:
+        port = description.published_port_of(spec)
+        return Address(self._host(node_id), port) if port else Address(spec["Name"], description.PORT)
+
+    def _host(self, node_id: str) -> str:
+        """A manager tells of itself as what it listens on for other managers."""
+        node = self._engine.node(node_id)
+        manager = str(node.get("ManagerStatus", {}).get("Addr", "")).rpartition(":")[0]
+        return manager or str(node["Status"]["Addr"])
+
+    def _node_name(self, node_id: str | None) -> str:
+        return str(self._engine.node(node_id)["Description"]["Hostname"]) if node_id else "none"
+
+    # -- remove -------------------------------------------------------------------------------------------------------
+
+    def _stop(self, server_id: ServerId) -> None:
+        with _about(str(server_id)):
+            service = self._engine.service(server_id)
+            if service is None:
+                return
+            if description.replicas_of(service["Spec"]) > 0:
+                self._hands.update_service(service, description.stopped(service["Spec"]))
+            self._until("its tasks have not ended yet", lambda: self._nothing_runs(service["ID"]))
+
+    def _remove(self, server_id: ServerId) -> None:
+        with _about(str(server_id)):
+            service = self._engine.service(server_id)
+            if service and not description.is_erasing(service["Spec"]):
+                self._stop(server_id)
+            place = self._place_of(server_id)
+            if service and place and place.has_data():
+                self._erase(server_id, place)
+            if service:
+                self._hands.remove_service(service["ID"])
+            self._clear_traces(server_id, place)
+
+    def _erase(self, server_id: ServerId, place: StoragePlace) -> None:
+        """By a task, as the data belongs to an account that we are not, and under the lock of whoever still serves it."""
+        service = self._engine.service(server_id)
+        if service is None:
+            return
+        if not description.is_erasing(service["Spec"]):
+            self._hands.update_service(service, description.erasing(service["Spec"]))
+        self._until("its data is still being erased", lambda: self._is_erased(service, place))
+
+    def _is_erased(self, service: Api, place: StoragePlace) -> bool:
+        erasers = [task for task in self._engine.tasks(service["ID"]) if task.args == (description.ERASE,)]
+        if any(task.state == "complete" for task in erasers) and not place.has_data():
+            return True
+        ill = tasks.last_ill(erasers)
+        if ill and tasks.current(erasers) is None:
+            self._try_again(service)
+            raise ProvisioningFailed(f"its data is not erased: {self._why_not(service, None, erasers)}")
+        return False
+
+    def _try_again(self, service: Api) -> None:
+        """A task that is not restarted by itself is started anew by any change of its service."""
+        known = self._engine.service(ServerId(UUID(service["Spec"]["Labels"][description.SERVER])))
+        if known:
+            template = {**known["Spec"]["TaskTemplate"]}
+            template["ForceUpdate"] = int(template.get("ForceUpdate", 0)) + 1
+            self._hands.update_service(known, {**known["Spec"], "TaskTemplate": template})
+
+    def _clear_traces(self, server_id: ServerId, place: StoragePlace | None) -> None:
+        for secret in self._engine.secrets(server_id):
+            self._hands.remove_secret(secret["ID"])
+        for volume in self._engine.volumes(server_id):
+            self._hands.remove_volume(volume["Name"])
+        if place and place.is_there():
+            if place.has_data():
+                raise ProvisioningFailed(f"{place.directory} still holds data, and no service is there to erase it")
+            self._hands.clear_place(place)
+
+    def _nothing_runs(self, service_id: str) -> bool:
+        return all(task.over or task.state in NOT_YET or self._is_lost(task) for task in self._engine.tasks(service_id))
+
+    def _is_lost(self, task: Task) -> bool:
+        """On a node that is down nobody can say; whatever lives on there holds the lock of its data."""
+        return task.node_id is not None and self._engine.node(task.node_id)["Status"]["State"] == "down"
+
+    def _until(self, why: str, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        while not holds():
+            if time.monotonic() > deadline:
+                raise ProvisioningFailed(why)
+            time.sleep(PAUSE_S)
+
+    # -- differences and traces ---------------------------------------------------------------------------------------
+
+    def _differences(self, spec: ServerSpec) -> Sequence[str]:
+        with _about(spec.name):
+            known = self._engine.service(spec.id)
+            if known is None:
+                return ()
+            return description.differences(known["Spec"], self._wanted(spec, known, secret_id=""))
+
+    def _list_ours(self) -> Sequence[Found]:
+        services = {service["Spec"]["Labels"].get(description.SERVER): service for service in self._engine.services()}
+        ids = {*services, *self._ids_of_secrets(), *self._ids_of_volumes(), *self._ids_of_places()}
+        return [self._found(ServerId(UUID(text)), services.get(text)) for text in sorted(filter(is_server_id, ids))]
+
+    def _found(self, server_id: ServerId, service: Api | None) -> Found:
+        seen = self._observe(server_id)
+        name = service["Spec"]["Name"] if service else str(server_id)
+        return Found(server_id, name, seen.presence, seen.address, tuple(self._traces(server_id)))
+
+    def _traces(self, server_id: ServerId) -> list[str]:
+        """All that there is of it, in words."""
+        service = self._engine.service(server_id)
+        place = self._place_of(server_id)
+        return [
+            *([f"service {service['Spec']['Name']}"] if service else []),
+            *(f"secret {secret['Spec']['Name']}" for secret in self._engine.secrets(server_id)),
+            *(f"volume {volume['Name']}" for volume in self._engine.volumes(server_id)),
+            *([f"directory {place.directory}"] if place and place.is_there() else []),
+        ]
+
+    def _ids_of_secrets(self) -> set[str]:
+        return {secret["Spec"]["Labels"].get(description.SERVER, "") for secret in self._engine.secrets()}
+
+    def _ids_of_volumes(self) -> set[str]:
+        return {(volume.get("Labels") or {}).get(description.SERVER, "") for volume in self._engine.volumes()}
+
+    def _ids_of_places(self) -> set[str]:
+        return {str(place.id) for root in self._options.roots for place in places_in(root)}
+
+    def _place(self, spec: ServerSpec) -> StoragePlace | None:
+        root = self._options.root_of(spec.server_type)
+        return StoragePlace(root, spec.id) if root else None
+
+    def _place_of(self, server_id: ServerId) -> StoragePlace | None:
+        """Where its place is; where it has none, where it would be."""
+        places = [StoragePlace(root, server_id) for root in self._options.roots]
+        return next((place for place in places if place.is_there()), places[0] if places else None)
+
+
+@contextlib.contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Whose failure it is, in one sentence; what storage refuses (a full disk, a read-only mount) as well."""
+    try:
+        yield
+    except EngineAway as e:
+        raise EngineAway(f"The server {name} cannot be handled: {str(e).rstrip('.')}.") from e
+    except ProvisioningFailed as e:
+        if str(e).startswith("The server "):
+            raise
+        raise ProvisioningFailed(f"The server {name} cannot be handled: {str(e).rstrip('.')}.") from e
+    except OSError as e:
+        reason = f"{e.strerror} ({e.filename})" if e.filename else e.strerror
+        raise ProvisioningFailed(f"The server {name} cannot be handled: {reason}.") from e
