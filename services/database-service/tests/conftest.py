@@ -8,6 +8,10 @@ All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 `control_dsn`       test: the DSN of a migrated database of its own on `cluster`, dropped afterwards
 `house`             test: actions and reconcilers over both clusters (see support.house)
 `valkey`            test: a broker of its own, which can be frozen and killed (see support.broker)
+`swarm_lab`         session: a Docker Swarm of machines that can be lost, cut off and mended (see support.swarm_lab)
+`healthy_swarm`     test: the same with every node Ready, and nothing of an earlier test in it
+`postgres_image`    session: the name of our PostgreSQL image, which every node of the lab has
+`registry`          session: `host:port` of an image registry that the lab's nodes trust
 `folder`            test: a folder that every account may enter; DATA_DIRs and homes of servers lie in it
 `runtime`           session: where PostgreSQL's programs are and who runs them
 """
@@ -23,6 +27,9 @@ from support.broker import Broker, running_broker
 from support.cluster import Cluster, fresh_database, migrate, running_cluster
 from support.folders import open_folder
 from support.house import House, open_house
+from support.lab_images import POSTGRES, POSTGRES_BASE, ROOT
+from support.needs import not_installed, without
+from support.swarm_lab import Lab, running_lab, why_not
 
 
 def pytest_configure() -> None:
@@ -31,9 +38,14 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests go to whichever worker is free; those beside a whole running system stay together, so that it starts once."""
+    """Tests go to whichever worker is free; those beside a whole running system stay together, so that it starts once.
+
+    Those on the Swarm lab are one group, wherever they are written: a run has one lab.
+    """
     for item in items:
-        if item.get_closest_marker("stack"):
+        if item.get_closest_marker("docker"):
+            item.add_marker(pytest.mark.xdist_group("swarm"))
+        elif item.get_closest_marker("stack"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
@@ -98,6 +110,35 @@ async def house(control_dsn: str, tenant_cluster: Cluster) -> AsyncIterator[Hous
 def valkey() -> Iterator[Broker]:
     with running_broker() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def swarm_lab() -> Iterator[Lab]:
+    if reason := why_not():
+        without(reason)
+    with running_lab() as lab:
+        yield lab
+
+
+@pytest.fixture
+def healthy_swarm(swarm_lab: Lab) -> Iterator[Lab]:
+    swarm_lab.heal_all()
+    yield swarm_lab
+    swarm_lab.heal_all()
+    swarm_lab.clear()
+
+
+@pytest.fixture(scope="session")
+def postgres_image(swarm_lab: Lab) -> str:
+    swarm_lab.build(ROOT / "infrastructure/images/postgres", POSTGRES, BASE=POSTGRES_BASE)
+    return POSTGRES
+
+
+@pytest.fixture(scope="session")
+def registry(swarm_lab: Lab) -> str:
+    if not_installed(["docker-registry"]):
+        without("no image registry: not installed: docker-registry")
+    return swarm_lab.registry()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,12 +18,12 @@ def _root() -> Path:
 
 
 @contextmanager
-def open_folder() -> Iterator[Path]:
+def open_folder(prefix: str = "dbs-test-") -> Iterator[Path]:
     """A folder that every account may enter, unlike pytest's own: as root, servers run as another account.
 
     In a folder of pytest's they would be put below /var/lib, and stay there.
     """
-    folder = Path(tempfile.mkdtemp(prefix="dbs-test-", dir=_root()))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_root()))
     folder.chmod(0o755)
     try:
         yield folder
