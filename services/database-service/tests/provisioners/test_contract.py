@@ -1,5 +1,7 @@
 """What every provisioner promises, over all of them."""
 
+import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -14,9 +16,12 @@ from database_service.domain.servers import Address, Presence, ServerSpec
 from database_service.provisioners.base import Provisioner
 from database_service.provisioners.external import ExternalProvisioner
 from database_service.provisioners.process import ProcessProvisioner
+from database_service.provisioners.swarm.provisioner import SwarmProvisioner
 from support.cluster import Cluster, free_port
 from support.local_servers import a_spec, address_of, dsn_of
 from support.login import until_login
+from support.swarm_lab import Lab
+from support.swarm_servers import shared_storage, swarm_provisioner, swarm_spec
 
 
 class World(Protocol):
@@ -70,15 +75,46 @@ class ForeignWorld:
         self.addresses[spec.id] = Address("nobody-has-this-name.invalid", 5432)
 
 
-@pytest.fixture(params=["process", "external"])
-def world(request: pytest.FixtureRequest) -> World:
+@dataclass
+class SwarmWorld:
+    provisioner: SwarmProvisioner
+    lab: Lab
+    image: str
+
+    def order(self) -> ServerSpec:
+        return replace(swarm_spec(self.image), settings=a_spec().settings)
+
+    async def halt(self, spec: ServerSpec) -> None:
+        await self.provisioner.remove(spec.id, keep_data=True)
+
+    def hide(self, spec: ServerSpec) -> None:
+        """As an engine that is gone."""
+        self.lab.manager.kill_dockerd()
+
+
+@pytest.fixture(
+    params=[
+        "process",
+        "external",
+        pytest.param("swarm", marks=pytest.mark.docker),
+        pytest.param("swarm volumes", marks=pytest.mark.docker),
+    ]
+)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "process":
-        return LocalWorld(request.getfixturevalue("local"), request.getfixturevalue("home"))
-    return ForeignWorld(request.getfixturevalue("tenant_cluster"))
+        yield LocalWorld(request.getfixturevalue("local"), request.getfixturevalue("home"))
+    elif request.param == "external":
+        yield ForeignWorld(request.getfixturevalue("tenant_cluster"))
+    else:
+        lab: Lab = request.getfixturevalue("healthy_swarm")
+        shared = shared_storage(lab) if request.param == "swarm" else None
+        with swarm_provisioner(lab, shared) as provisioner:
+            yield SwarmWorld(provisioner, lab, request.getfixturevalue("postgres_image"))
 
 
 async def system_of(provisioner: Provisioner, spec: ServerSpec) -> int:
     """The number initdb gave to the server's data: the same number is the same data."""
+    await until_running(provisioner, spec)
     dsn = dsn_of(spec, await address_of(provisioner, spec))
     await until_login(dsn)
     conn = await asyncpg.connect(dsn)
@@ -87,6 +123,12 @@ async def system_of(provisioner: Provisioner, spec: ServerSpec) -> int:
         return number
     finally:
         await conn.close()
+
+
+async def until_running(provisioner: Provisioner, spec: ServerSpec) -> None:
+    async with asyncio.timeout(30):
+        while (await provisioner.observe(spec.id)).presence is not Presence.RUNNING:  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0.05)
 
 
 async def setting_of(provisioner: Provisioner, spec: ServerSpec, name: str) -> object:
@@ -110,7 +152,7 @@ async def test_an_ensured_server_lets_its_administrator_in_with_the_password_of_
 async def test_ensuring_a_server_again_changes_nothing(world: World) -> None:
     spec = world.order()
     await world.provisioner.ensure(spec)
-    address, system = await address_of(world.provisioner, spec), await system_of(world.provisioner, spec)
+    system, address = await system_of(world.provisioner, spec), await address_of(world.provisioner, spec)
     await world.provisioner.ensure(spec)
     assert await address_of(world.provisioner, spec) == address
     assert await system_of(world.provisioner, spec) == system
@@ -203,5 +245,5 @@ async def test_only_what_carries_our_label_is_listed(world: World, home: Path) -
     (home / "somebody-elses").mkdir()
     spec = world.order()
     await world.provisioner.ensure(spec)
-    ours = [spec.id] if isinstance(world.provisioner, ProcessProvisioner) else []
+    ours = [] if isinstance(world.provisioner, ExternalProvisioner) else [spec.id]
     assert [found.id for found in await world.provisioner.list_ours()] == ours

@@ -28,8 +28,8 @@ class EngineAway(ProvisioningFailed):
     """The engine does not answer, or is no manager of a Swarm: nothing is known about any server."""
 
 
-class NameInUse(ProvisioningFailed):
-    """Something of that name is there already."""
+class InUse(ProvisioningFailed):
+    """There is something of that name already, or something still uses what is to be removed."""
 
 
 class Outdated(ProvisioningFailed):
@@ -135,7 +135,7 @@ class Engine:
         if "out of sequence" in said:
             return Outdated("its service was changed by somebody else in the same moment")
         if e.status_code == CONFLICT:
-            return NameInUse(said)
+            return InUse(said)
         return ProvisioningFailed(f"Docker refuses: {said}")
 
     def _listed(self, ask: Callable[..., Any], filters: dict[str, Any]) -> list[Api]:
@@ -159,12 +159,12 @@ class Hands:
         place.make()
 
     def create_secret(self, name: str, content: bytes, labels: dict[str, str]) -> str:
-        """The id of the new secret. NameInUse where there is one of this name."""
+        """The id of the new secret. InUse where there is one of this name."""
         with self.engine.speaking():
             return str(self.engine.client.create_secret(name, content, labels)["ID"])
 
     def create_service(self, service: Api) -> None:
-        """NameInUse where there is one of this name."""
+        """InUse where there is one of this name."""
         with self.engine.speaking():
             self.engine.client.create_service(**_arguments(service))  # type: ignore[no-untyped-call]
 

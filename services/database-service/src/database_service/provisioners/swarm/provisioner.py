@@ -17,7 +17,7 @@ from database_service.domain.ids import ServerId
 from database_service.domain.servers import Address, Found, Image, Presence, Seen, ServerSpec
 from database_service.provisioners.swarm import description, tasks
 from database_service.provisioners.swarm.description import Api, Stand
-from database_service.provisioners.swarm.engine import Engine, EngineAway, Hands, NameInUse, Outdated
+from database_service.provisioners.swarm.engine import Engine, EngineAway, Hands, InUse, Outdated
 from database_service.provisioners.swarm.images import pinned
 from database_service.provisioners.swarm.options import PORTS, Options
 from database_service.provisioners.swarm.storage import StoragePlace, is_server_id, places_in
@@ -105,7 +105,7 @@ class SwarmProvisioner:
         verifier = scram_verifier(spec.admin_password).encode()
         try:
             return self._hands.create_secret(name, verifier, description.labels_of(self._options, spec.id))
-        except NameInUse:
+        except InUse:
             raise ProvisioningFailed(f"a secret {name} that is not ours is in the Swarm already") from None
 
     def _wanted(self, spec: ServerSpec, known: Api | None, secret_id: str) -> dict[str, object]:
@@ -138,7 +138,7 @@ class SwarmProvisioner:
     def _create(self, spec: ServerSpec, wanted: Api) -> None:
         try:
             self._hands.create_service(wanted)
-        except NameInUse:
+        except InUse:
             if self._engine.service(spec.id) is None:
                 raise ProvisioningFailed(f"a service {spec.name} that is not ours is in the Swarm already") from None
 
@@ -265,12 +265,20 @@ class SwarmProvisioner:
     def _clear_traces(self, server_id: ServerId, place: StoragePlace | None) -> None:
         for secret in self._engine.secrets(server_id):
             self._hands.remove_secret(secret["ID"])
-        for volume in self._engine.volumes(server_id):
-            self._hands.remove_volume(volume["Name"])
+        self._until("its volume is still in use", lambda: self._has_no_volume(server_id))
         if place and place.is_there():
             if place.has_data():
                 raise ProvisioningFailed(f"{place.directory} still holds data, and no service is there to erase it")
             self._hands.clear_place(place)
+
+    def _has_no_volume(self, server_id: ServerId) -> bool:
+        """Containers of tasks that ended hold a volume until Swarm has cleared them away, which nobody can wait for otherwise."""
+        try:
+            for volume in self._engine.volumes(server_id):
+                self._hands.remove_volume(volume["Name"])
+        except InUse:
+            return False
+        return True
 
     def _nothing_runs(self, service_id: str) -> bool:
         return all(task.over or task.state in NOT_YET or self._is_lost(task) for task in self._engine.tasks(service_id))

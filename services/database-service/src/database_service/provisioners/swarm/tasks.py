@@ -15,6 +15,10 @@ OVER = frozenset({"complete", "shutdown", "failed", "rejected", "orphaned", "rem
 ILL = frozenset({"failed", "rejected"})
 OUT_OF_MEMORY = 137
 MIB = 1024 * 1024
+OURS = "dbs: "
+"""How the entrypoint begins what it says."""
+COMPLAINT = re.compile(r"(?:FATAL|PANIC|error):|LOG:(?=\s+(?:could not|invalid|unrecognized))")
+FULL = re.compile(r"No space left on device|wrote only \d+ of \d+ bytes|Disk quota exceeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ def why_it_failed(task: Task, service: Api, node: str, log: Sequence[str]) -> st
         return _with_words(f"unhealthy: it runs on node {node} and does not answer", log)
     if "read-only file system" in message.lower():
         return f"the storage on node {node} is read only: {message}"
+    if full := [line for line in log if FULL.search(line)]:
+        return f"the storage on node {node} is full: {_plain(full[-1])}"
     if task.exit_code is not None:
         return _with_words(_why_it_ended(task.exit_code, service, node), log)
     return f"on node {node}: {message or task.state}"
@@ -116,11 +122,13 @@ def _why_it_ended(exit_code: int, service: Api, node: str) -> str:
 
 def _with_words(what: str, log: Sequence[str]) -> str:
     """The entrypoint's own sentence says it all; PostgreSQL's last complaint says why."""
-    ours = [line.removeprefix("dbs: ") for line in log if line.startswith("dbs: ")]
-    complaints = [found[1] for line in log if (found := COMPLAINT.search(line))]
+    ours = [line.removeprefix(OURS) for line in log if line.startswith(OURS)]
+    complaints = [_plain(line) for line in log if COMPLAINT.search(line)]
     if ours:
         return f"{ours[-1]} (it {what.removeprefix('it ')})"
     return f"{what}: {'; '.join(complaints[-2:])}" if complaints else what
 
 
-COMPLAINT = re.compile(r"(?:(?:FATAL|PANIC|error):|LOG:(?=\s+(?:could not|invalid|unrecognized)))\s+(.+)")
+def _plain(line: str) -> str:
+    """A line of PostgreSQL's log without its time and level."""
+    return re.sub(r"^.*?(?:FATAL|PANIC|ERROR|LOG|error):\s+", "", line)
