@@ -75,6 +75,13 @@ class ForeignWorld:
         self.addresses[spec.id] = Address("nobody-has-this-name.invalid", 5432)
 
 
+ON_SWARM = (
+    pytest.mark.docker,
+    # Docker's SDK leaves the socket open that an engine refused.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+)
+
+
 @dataclass
 class SwarmWorld:
     provisioner: SwarmProvisioner
@@ -96,8 +103,8 @@ class SwarmWorld:
     params=[
         "process",
         "external",
-        pytest.param("swarm", marks=pytest.mark.docker),
-        pytest.param("swarm volumes", marks=pytest.mark.docker),
+        pytest.param("swarm", marks=ON_SWARM),
+        pytest.param("swarm volumes", marks=ON_SWARM),
     ]
 )
 def world(request: pytest.FixtureRequest) -> Iterator[World]:

@@ -74,8 +74,8 @@ class House:
         assert server
         return await self.settled(server.id)
 
-    async def settled(self, server_id: ServerId) -> Server:
-        await server_steps.settle(self.deps, server_id, timedelta(seconds=30))
+    async def settled(self, server_id: ServerId, patience: timedelta = timedelta(seconds=30)) -> Server:
+        await server_steps.settle(self.deps, server_id, patience)
         return await self.server(server_id)
 
     async def spares(self, number: int) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ def swarm_spec(image: str, memory: int = 192 * MIB, **settings: str) -> ServerSp
 
 @contextmanager
 def swarm_provisioner(
-    lab: Lab, shared: Path | None, hands: type[Hands] = Hands, **more: object
+    lab: Lab, shared: Path | None, hands: Callable[[Engine], Hands] = Hands, **more: object
 ) -> Iterator[SwarmProvisioner]:
     """Servers that are reached at ports of the lab's machines; on `shared` storage, or in volumes of the manager."""
     options = Options(plane=PLANE, publish=True, pools_dir=shared, **more)  # type: ignore[arg-type]

@@ -250,14 +250,12 @@ def _forgotten(server: Server, now: datetime, policy: Policy) -> bool:
 
 
 def _bring_up(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
-    if seen.presence is Presence.STARTING:
-        return _await_start(server, seen, now, policy)
-    if seen.presence is not Presence.RUNNING:
+    if seen.presence not in (Presence.RUNNING, Presence.STARTING):
         if server.attempts >= policy.server_attempts:
             return Become(Status.ERROR, server.last_error or seen.complaint)
         return Ensure()
     if server.status is Status.PROVISIONING:
-        return Become(Status.INITIALIZING)
+        return Become(Status.INITIALIZING)  # its start counts from here: who ordered it may have been away for long
     if seen.well:
         return Open()
     return _await_start(server, seen, now, policy)
