@@ -37,9 +37,10 @@ HERE = Address("127.0.0.1", 5432)
 ABSENT = Seen(Presence.ABSENT)
 STOPPED = Seen(Presence.STOPPED, HERE)
 MUTE = Seen(Presence.RUNNING, HERE, Probe(ok=False, why="it refuses"))
+STARTING = Seen(Presence.STARTING, why="no suitable node: 2 nodes without constraint node.labels.role==database")
 WELL = Seen(Presence.RUNNING, HERE, Probe(ok=True, postgres_version="18.6"))
 HIDDEN = Seen(Presence.UNKNOWN, why="no permission to look")
-EVERYTHING_SEEN = (ABSENT, STOPPED, MUTE, WELL, HIDDEN)
+EVERYTHING_SEEN = (ABSENT, STOPPED, STARTING, MUTE, WELL, HIDDEN)
 
 
 def server(status: Status = Status.ACTIVE, **changes: object) -> Server:
@@ -59,19 +60,24 @@ def server(status: Status = Status.ACTIVE, **changes: object) -> Server:
     [
         (Status.PROVISIONING, ABSENT, Ensure),
         (Status.PROVISIONING, STOPPED, Ensure),
+        (Status.PROVISIONING, STARTING, Become),
         (Status.PROVISIONING, WELL, Become),
         (Status.PROVISIONING, HIDDEN, Wait),
         (Status.INITIALIZING, ABSENT, Ensure),
+        (Status.INITIALIZING, STARTING, Wait),
         (Status.INITIALIZING, MUTE, Wait),
         (Status.INITIALIZING, WELL, Open),
         (Status.ACTIVE, WELL, Rest),
         (Status.ACTIVE, MUTE, Wait),
+        (Status.ACTIVE, STARTING, Wait),
         (Status.ACTIVE, STOPPED, Ensure),
         (Status.ACTIVE, HIDDEN, Wait),
         (Status.ERROR, ABSENT, Ensure),
+        (Status.ERROR, STARTING, Wait),
         (Status.ERROR, MUTE, Wait),
         (Status.ERROR, WELL, Become),
         (Status.DEPROVISIONING, WELL, Remove),
+        (Status.DEPROVISIONING, STARTING, Remove),
         (Status.DEPROVISIONING, STOPPED, Remove),
         (Status.DEPROVISIONING, ABSENT, Become),
         (Status.DEPROVISIONING, HIDDEN, Wait),
@@ -93,6 +99,22 @@ def test_a_start_that_takes_too_long_is_called_an_error() -> None:
     assert decide(server(Status.INITIALIZING), MUTE, late, POLICY) == Become(Status.ERROR, "it refuses")
 
 
+def test_what_keeps_a_start_from_happening_is_told_at_once_and_is_an_error_when_it_stays() -> None:
+    assert decide(server(Status.INITIALIZING), STARTING, NOW, POLICY) == Wait(STARTING.why)
+    late = NOW + POLICY.server_start_timeout + timedelta(seconds=1)
+    assert decide(server(Status.INITIALIZING), STARTING, late, POLICY) == Become(Status.ERROR, STARTING.why)
+
+
+def test_a_start_counts_from_when_it_was_first_seen_however_long_ago_it_was_ordered() -> None:
+    late = NOW + POLICY.server_start_timeout * 2
+    assert decide(server(Status.PROVISIONING), STARTING, late, POLICY) == Become(Status.INITIALIZING)
+
+
+def test_an_active_server_that_is_being_started_again_is_ill_and_looked_at_soon() -> None:
+    assert assess(server(), STARTING, POLICY).health is Health.UNHEALTHY
+    assert decide(server(), STARTING, NOW, POLICY) == Wait(STARTING.why, soon=True)
+
+
 def test_an_error_is_left_by_itself_when_the_server_answers() -> None:
     move = decide(server(Status.ERROR), WELL, NOW, POLICY)
     assert isinstance(move, Become)
@@ -102,7 +124,9 @@ def test_an_error_is_left_by_itself_when_the_server_answers() -> None:
 def test_kept_data_outlives_its_server_until_its_time() -> None:
     kept = server(Status.DEPROVISIONING, keep_data_until=NOW + timedelta(days=1))
     assert decide(kept, WELL, NOW, POLICY) == Remove(keep_data=True)
-    assert isinstance(decide(kept, STOPPED, NOW, POLICY), Wait)
+    waiting = decide(kept, STOPPED, NOW, POLICY)
+    assert isinstance(waiting, Wait)
+    assert waiting.why == f"its data is kept until {kept.keep_data_until:%Y-%m-%d %H:%M} UTC"
     assert decide(kept, STOPPED, NOW + timedelta(days=2), POLICY) == Remove(keep_data=False)
 
 

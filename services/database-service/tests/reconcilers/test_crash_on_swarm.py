@@ -11,7 +11,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,10 @@ from database_service.domain.servers import Status
 from database_service.provisioners.swarm.engine import Engine, Hands
 from support.clock import Clock
 from support.cluster import Cluster, execute
-from support.house import POLICY, WHO, House, open_house
+from support.house import WHO, House
 from support.local_servers import in_child
 from support.swarm_lab import Lab
-from support.swarm_servers import MIB, shared_storage, swarm_provisioner
+from support.swarm_servers import open_swarm_house, shared_storage
 
 pytestmark = pytest.mark.docker
 
@@ -85,12 +85,9 @@ class Stage:
             fragile.append(FragileHands(engine, deadly))
             return cast("Hands", fragile[0])
 
-        policy = replace(
-            POLICY, pool_memory_bytes=192 * MIB, pool_cpu=1, default_provisioner="swarm", default_image=self.image
-        )
-        with swarm_provisioner(self.lab, self.shared, hands) as provisioner:
-            async with open_house(self.dsn, self.tenant, policy, {"swarm": provisioner}, clock) as house:
-                yield house, fragile[0]
+        opened = open_swarm_house(self.lab, self.dsn, self.tenant, self.image, self.shared, clock, hands)
+        async with opened as house:
+            yield house, fragile[0]
 
     async def life(self, deadly: int, prepare: Do, act: Do) -> int:
         """Prepared in safety; then the act, during which it may be killed. Returns how many moments it had."""

@@ -15,6 +15,9 @@ from database_service.domain.servers import Presence, Seen, ServerSpec
 from database_service.provisioners.swarm.engine import Engine, Hands
 from database_service.provisioners.swarm.options import Options
 from database_service.provisioners.swarm.provisioner import SwarmProvisioner
+from support.clock import Clock
+from support.cluster import Cluster
+from support.house import POLICY, House, open_house
 from support.local_servers import a_spec, address_of, dsn_of
 from support.login import until_login
 from support.machines import Machine
@@ -46,6 +49,23 @@ def swarm_provisioner(
     finally:
         provisioner.close()
         engine.client.close()
+
+
+@asynccontextmanager
+async def open_swarm_house(
+    lab: Lab,
+    control_dsn: str,
+    tenant: Cluster,
+    image: str,
+    shared: Path | None,
+    clock: Clock | None = None,
+    hands: Callable[[Engine], Hands] = Hands,
+) -> AsyncIterator[House]:
+    """A house whose servers are services of the lab's Swarm."""
+    policy = replace(POLICY, pool_memory_bytes=192 * MIB, pool_cpu=1, default_provisioner="swarm", default_image=image)
+    with swarm_provisioner(lab, shared, hands) as provisioner:
+        async with open_house(control_dsn, tenant, policy, {"swarm": provisioner}, clock) as house:
+            yield house
 
 
 def shared_storage(lab: Lab) -> Path:

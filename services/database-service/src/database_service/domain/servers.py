@@ -290,7 +290,7 @@ def _take_down(server: Server, seen: Seen, now: datetime, policy: Policy) -> Mov
     if seen.presence is Presence.ABSENT:
         return Become(Status.GONE)
     if kept and seen.presence is Presence.STOPPED:
-        return Wait("its data is kept", until=server.keep_data_until)
+        return Wait(f"its data is kept until {server.keep_data_until:%Y-%m-%d %H:%M} UTC", until=server.keep_data_until)
     return Remove(keep_data=kept)
 
 

@@ -247,7 +247,7 @@ def _pace(age: timedelta) -> timedelta:
 async def _record(deps: Deps, server: Server, seen: Seen, move: Move) -> Server:
     now = deps.now()
     judged = seen.well or server.status in (Status.ACTIVE, Status.ERROR)
-    verdict = assess(server, seen, deps.policy) if judged else _unlooked(server)
+    verdict = assess(server, seen, deps.policy) if judged else _unjudged(server)
     outcome = _outcome(deps, server, verdict, move)
     after = _after(server, seen, verdict, outcome, now)
     async with deps.db.transaction() as conn:
@@ -267,7 +267,10 @@ async def _record(deps: Deps, server: Server, seen: Seen, move: Move) -> Server:
     return saved
 
 
-def _unlooked(server: Server) -> Verdict:
+def _unjudged(server: Server) -> Verdict:
+    """One that is taken down is neither well nor ill any more."""
+    if server.status is Status.DEPROVISIONING:
+        return Verdict(Health.UNKNOWN, 0, None)
     return Verdict(server.health, server.health_failures, server.health_message)
 
 

@@ -98,15 +98,19 @@ class SwarmProvisioner:
 
     def _have_secret(self, spec: ServerSpec) -> str:
         """The id of the secret with this version's verifier."""
-        name = description.secret_name(spec)
-        for secret in self._engine.secrets(spec.id):
-            if secret["Spec"]["Name"] == name:
-                return str(secret["ID"])
-        verifier = scram_verifier(spec.admin_password).encode()
+        if known := self._secret_id(spec):
+            return known
+        name, verifier = description.secret_name(spec), scram_verifier(spec.admin_password).encode()
         try:
             return self._hands.create_secret(name, verifier, description.labels_of(self._options, spec.id))
         except InUse:
+            if made_meanwhile := self._secret_id(spec):
+                return made_meanwhile
             raise ProvisioningFailed(f"a secret {name} that is not ours is in the Swarm already") from None
+
+    def _secret_id(self, spec: ServerSpec) -> str | None:
+        secrets = self._engine.secrets(spec.id)
+        return next((str(one["ID"]) for one in secrets if one["Spec"]["Name"] == description.secret_name(spec)), None)
 
     def _wanted(self, spec: ServerSpec, known: Api | None, secret_id: str) -> dict[str, object]:
         if spec.image is None:
