@@ -234,6 +234,14 @@ class Settings(BaseSettings):
         7 * 86400, description="How long a retired dedicated server's data is kept."
     )
 
+    drift_interval_s: Seconds = Field(
+        3600, description="How often the world is compared with the rows: see `dbs drift`."
+    )
+    drift_grace_s: Seconds = Field(
+        86400, description="How long a thing without a row is left alone, from when it was first found."
+    )
+    drift_confirmation_s: Seconds = Field(900, description="How long a confirmation to remove drift holds.")
+
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least severe line that is written."
@@ -357,6 +365,8 @@ class Settings(BaseSettings):
             spare_plan=self.spare_plan,
             build_width=self.build_width,
             sweep_width=self.sweep_width,
+            drift_grace=timedelta(seconds=self.drift_grace_s),
+            drift_confirmation=timedelta(seconds=self.drift_confirmation_s),
             default_provisioner=self.provisioner,
             default_image=self.postgres_image if self.provisioner == "swarm" else None,
         )

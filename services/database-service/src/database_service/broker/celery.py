@@ -13,6 +13,7 @@ MAINTENANCE = "database_maintenance"
 RECONCILE_SERVER = "reconcile_server"
 RECONCILE_DATABASE = "reconcile_database"
 RECONCILE_CAPACITY = "reconcile_capacity"
+RECONCILE_DRIFT = "reconcile_drift"
 
 ROUTES = {
     "provision_database_pool": PROVISIONING,
@@ -27,6 +28,8 @@ ROUTES = {
     "refill_spares": MAINTENANCE,
     "cleanup_failed_pools": MAINTENANCE,
     "purge_released": MAINTENANCE,
+    "find_drift": MAINTENANCE,
+    RECONCILE_DRIFT: MAINTENANCE,
 }
 
 CONNECT_TIMEOUT_S = 2.0

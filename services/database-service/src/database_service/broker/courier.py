@@ -15,6 +15,7 @@ from database_service.broker.celery import (
     CONNECT_TIMEOUT_S,
     RECONCILE_CAPACITY,
     RECONCILE_DATABASE,
+    RECONCILE_DRIFT,
     RECONCILE_SERVER,
 )
 from database_service.observability import metrics
@@ -58,6 +59,9 @@ class Courier:
 
     def capacity(self) -> None:
         self._put(RECONCILE_CAPACITY)
+
+    def drift(self) -> None:
+        self._put(RECONCILE_DRIFT)
 
     def _put(self, task: str, *args: str) -> None:
         request_id = structlog.contextvars.get_contextvars().get("request_id")

@@ -15,6 +15,10 @@ class Nudge(Protocol):
         """Somebody waits for room, or spares were used up."""
         ...
 
+    def drift(self) -> None:
+        """Somebody wants a look for drift, or confirmed a removal."""
+        ...
+
 
 class Silent:
     """No broker: for the CLI's own work and for tests that drive the sweep themselves."""
@@ -26,4 +30,7 @@ class Silent:
         pass
 
     def capacity(self) -> None:
+        pass
+
+    def drift(self) -> None:
         pass

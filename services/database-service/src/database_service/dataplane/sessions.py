@@ -9,12 +9,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from database_service.dataplane import databases, enforce, hardening, probe, roles
+from database_service.dataplane import databases, enforce, hardening, probe, roles, strays
 from database_service.dataplane.connect import AdminSessions, Moment, OnStatement, Patience, Raced
 from database_service.domain.ids import ServerId
 from database_service.domain.plans import Limits
 from database_service.domain.servers import Probe
-from database_service.domain.tenancy import Admin, Inventory, LoginSpec, Overrun, TenantSpec
+from database_service.domain.tenancy import Admin, Inventory, LoginSpec, Ours, Overrun, TenantSpec
 from database_service.secretbox import scram_verifier
 
 P = ParamSpec("P")
@@ -122,6 +122,18 @@ class TenantServers:
     async def inventory(self, admin: Admin) -> Inventory:
         async with self._sessions.on(admin) as session:
             return await hardening.inventory(session)
+
+    async def ours(self, admin: Admin) -> Ours:
+        async with self._sessions.on(admin) as session:
+            return await strays.ours(session)
+
+    @_again_when_raced
+    async def drop_stray_database(self, admin: Admin, name: str, oid: int) -> None:
+        await strays.drop_database(self._sessions, admin, name, oid)
+
+    @_again_when_raced
+    async def drop_stray_role(self, admin: Admin, role: str, oid: int) -> None:
+        await strays.drop_role(self._sessions, admin, role, oid)
 
     async def sizes(self, admin: Admin, names: Sequence[str]) -> Mapping[str, int]:
         async with self._sessions.on(admin) as session:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from database_service.domain.plans import Limits
 from database_service.domain.servers import Probe
-from database_service.domain.tenancy import Admin, Inventory, LoginSpec, Overrun, TenantSpec
+from database_service.domain.tenancy import Admin, Inventory, LoginSpec, Ours, Overrun, TenantSpec
 
 
 class Tenants(Protocol):
@@ -60,6 +60,20 @@ class Tenants(Protocol):
 
     async def inventory(self, admin: Admin) -> Inventory:
         """Look at a server before it is adopted; changes nothing."""
+        ...
+
+    async def ours(self, admin: Admin) -> Ours:
+        """All on this server that carries our marks; changes nothing, and never waits for who makes or drops a database."""
+        ...
+
+    async def drop_stray_database(self, admin: Admin, name: str, oid: int) -> None:
+        """Delete just this database with what is in it. One that is not there, or is not ours by its marks, is left alone."""
+        ...
+
+    async def drop_stray_role(self, admin: Admin, role: str, oid: int) -> None:
+        """End its sessions, give what it owns to the owner of the database it is in, drop it. Not there, or not ours by its
+        mark: left alone. NameTaken while it owns a whole database.
+        """
         ...
 
     async def sizes(self, admin: Admin, names: Sequence[str]) -> Mapping[str, int]:

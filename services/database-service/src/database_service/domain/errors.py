@@ -66,6 +66,13 @@ class TokenNotFound(ServiceError):
         super().__init__(f"There is no token {token}.")
 
 
+class DriftNotFound(ServiceError):
+    code = "drift_not_found"
+
+    def __init__(self, drift: object) -> None:
+        super().__init__(f"There is no drift {drift}.")
+
+
 class DatabaseGone(ServiceError):
     code = "database_gone"
 
@@ -145,6 +152,33 @@ class AdoptionChanged(ServiceError):
         super().__init__(
             "The server no longer looks as it did when the confirmation was given; look again and confirm that."
         )
+
+
+class DriftNotRemovable(ServiceError):
+    """It is reported only, or already gone; the message says which."""
+
+    code = "drift_not_removable"
+
+
+class DriftInGrace(ServiceError):
+    code = "drift_in_grace"
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"It may be removed from {until.isoformat(timespec='seconds')} on, when its grace is over.")
+
+
+class ConfirmationMismatch(ServiceError):
+    code = "confirmation_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("This confirmation is not for what is there now; look again and confirm that.")
+
+
+class ConfirmationExpired(ServiceError):
+    code = "confirmation_expired"
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"This confirmation expired at {until.isoformat(timespec='seconds')}; ask for a new one.")
 
 
 # -- who asks ---------------------------------------------------------------------------------------------------------

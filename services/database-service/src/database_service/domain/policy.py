@@ -62,6 +62,10 @@ class Policy:
     build_width: int = 4
     """Databases built at once on one server: from 4 to 16 the rate hardly grows."""
     sweep_width: int = 16
+    drift_grace: timedelta = timedelta(days=1)
+    """How long a thing without a row is left alone after it was first found."""
+    drift_confirmation: timedelta = timedelta(minutes=15)
+    """How long a confirmation to remove it holds."""
     default_provisioner: str = "process"
     default_image: str | None = None
     """What a new server runs, where its provisioner runs images."""

@@ -167,6 +167,8 @@ class Found:
     address: Address | None = None
     traces: tuple[str, ...] = ()
     """What there is of it, in words: `service pool-x`, `directory /srv/…`. All of it goes when it is removed."""
+    labelled: bool = True
+    """Whether it says itself that it is ours. What only looks like it is told of, and never removed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,36 @@ class Overrun:
 
 
 @dataclass(frozen=True, slots=True)
+class OurDatabase:
+    """A database that an owner role of ours owns."""
+
+    name: str
+    oid: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class OurRole:
+    """A role that carries our mark; `owns` are the databases it owns."""
+
+    name: str
+    oid: int
+    owns: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """All on a server that is ours by its marks, whether a row knows it or not."""
+
+    databases: Sequence[OurDatabase] = ()
+    roles: Sequence[OurRole] = ()
+    files: frozenset[str] = frozenset()
+    """Directories in `base` that no database has."""
+    files_unsettled: frozenset[str] = frozenset()
+    """The same, seen while databases were being made or dropped: any of these may be theirs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """An existing server as it was found before adoption. `changes` are the sentences of what adoption would change."""
 

@@ -42,5 +42,5 @@ class Provisioner(Protocol):
         ...
 
     async def list_ours(self) -> Sequence[Found]:
-        """Everything that carries our label, whether a row knows it or not."""
+        """Everything that carries our label, whether a row knows it or not. ProvisioningFailed where it cannot look."""
         ...

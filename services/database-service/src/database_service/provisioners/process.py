@@ -49,7 +49,7 @@ class ProcessProvisioner:
         raise ProvisioningFailed("Servers that are processes of this machine run its own programs, not images.")
 
     async def list_ours(self) -> Sequence[Found]:
-        return await asyncio.to_thread(lambda: [self._found(place) for place in self._places()])
+        return await asyncio.to_thread(self._list_ours)
 
     async def stop_all(self) -> None:
         """Stop every server at the same time; data stays. The first failure is raised when all have been tried."""
@@ -186,12 +186,19 @@ class ProcessProvisioner:
     def _running(self, place: Place) -> Running | None:
         return self._hands.postmaster(place).look()
 
+    def _list_ours(self) -> Sequence[Found]:
+        try:
+            self._home.lstat()  # a home that is gone tells nothing about what was in it
+            return [self._found(place) for place in self._places()]
+        except OSError as e:
+            raise ProvisioningFailed(f"The servers in {self._home} cannot be listed: {_reason(e)}.") from e
+
     def _found(self, place: Place) -> Found:
         seen = self._observe(place)
         identity = _readable_identity(place)
         name = identity.name if identity else str(place.id)
         traces = tuple(f"{'directory' if path.is_dir() else 'file'} {path}" for path in place.traces())
-        return Found(place.id, name, seen.presence, seen.address, traces)
+        return Found(place.id, name, seen.presence, seen.address, traces, labelled=_is_labelled(place, identity))
 
     def _places(self) -> list[Place]:
         """All that have something here, whether a row knows them or not."""
@@ -250,6 +257,13 @@ def _readable_identity(place: Place) -> Identity | None:
         return place.identity()
     except (OSError, ProvisioningFailed):
         return None
+
+
+def _is_labelled(place: Place, identity: Identity | None) -> bool:
+    """A copy of a server's directory carries the label of another. What is in a grave, we put there."""
+    if place.directory.exists():
+        return identity is not None and identity.id == place.id
+    return place.grave.exists()
 
 
 def _is_free(port: int) -> bool:

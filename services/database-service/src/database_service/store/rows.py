@@ -4,6 +4,7 @@ import asyncpg
 
 from database_service.domain.databases import Ask, Database, Login, LoginState
 from database_service.domain.databases import Status as DatabaseStatus
+from database_service.domain.drift import Drift, Finding, Kind
 from database_service.domain.plans import ServerType, Tier
 from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
@@ -17,6 +18,9 @@ SERVER = """s.id, s.seq, s.name, s.server_type, s.provisioner, s.status, s.statu
 DATABASE = """d.id, d.status, d.status_since, d.instance_id, d.customer_id, d.asked_tier, d.server_type, d.require_dedicated,
  d.database_name, d.plan_tier, d.limits_tier, d.template, d.server_id, d.name, d.physical_name, d.owner_role, d.protected,
  d.purge_after, d.due_at, d.version, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at"""
+
+DRIFT = """d.id, d.seq, d.kind, d.provisioner, d.server_id, d.server_name, d.thing, d.told, d.remark, d.kept, d.first_seen,
+ d.last_seen, d.gone_at, d.confirmation, d.confirmed_at, d.confirmed_by, d.begun_at, d.due_at, d.attempts, d.last_error"""
 
 LOGIN = "l.id, l.database_id, l.role, l.password_sealed, l.state, l.created_at, l.expires_at"
 
@@ -111,4 +115,32 @@ def login_of(row: asyncpg.Record) -> Login:
         state=LoginState(row["state"]),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+    )
+
+
+def drift_of(row: asyncpg.Record) -> Drift:
+    finding = Finding(
+        kind=Kind(row["kind"]),
+        provisioner=row["provisioner"],
+        server_id=row["server_id"],
+        server_name=row["server_name"],
+        thing=row["thing"],
+        told=tuple(row["told"]),
+        remark=row["remark"],
+        kept=row["kept"],
+    )
+    return Drift(
+        id=row["id"],
+        seq=row["seq"],
+        finding=finding,
+        first_seen=row["first_seen"],
+        last_seen=row["last_seen"],
+        gone_at=row["gone_at"],
+        confirmation=row["confirmation"],
+        confirmed_at=row["confirmed_at"],
+        confirmed_by=row["confirmed_by"],
+        begun_at=row["begun_at"],
+        due_at=row["due_at"],
+        attempts=row["attempts"],
+        last_error=row["last_error"],
     )

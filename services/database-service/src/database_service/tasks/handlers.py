@@ -12,7 +12,7 @@ from database_service.actions.order_server import order_pool
 from database_service.broker import celery as names
 from database_service.domain.ids import TASK, CustomerId, DatabaseId, InstanceId, ServerId, Who
 from database_service.domain.plans import plan_of
-from database_service.reconcilers import capacity, databases, servers, sweep, upkeep
+from database_service.reconcilers import capacity, databases, drift, servers, sweep, upkeep
 from database_service.tasks.loop import loop
 
 START_PATIENCE = timedelta(seconds=30)
@@ -32,6 +32,8 @@ def register(app: Celery) -> None:
     app.task(name="refill_spares")(one_at_a_time(reconcile_capacity))
     app.task(name="cleanup_failed_pools")(one_at_a_time(cleanup_failed_pools))
     app.task(name="purge_released")(one_at_a_time(purge_released))
+    app.task(name="find_drift")(one_at_a_time(find_drift))
+    app.task(name=names.RECONCILE_DRIFT)(one_at_a_time(reconcile_drift))
 
 
 def one_at_a_time(work: Callable[[], None]) -> Callable[[], None]:
@@ -97,3 +99,11 @@ def cleanup_failed_pools() -> None:
 
 def purge_released() -> None:
     loop.run(upkeep.purge_released)
+
+
+def find_drift() -> None:
+    loop.run(drift.find_drift)
+
+
+def reconcile_drift() -> None:
+    loop.run(drift.step)

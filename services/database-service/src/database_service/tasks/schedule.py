@@ -17,6 +17,8 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "refill_spares": settings.refill_interval_s,
         "cleanup_failed_pools": HOUR_S,  # a beat that is restarted each day would never come to a daily one
         "purge_released": HOUR_S,
+        "find_drift": settings.drift_interval_s,
+        "reconcile_drift": settings.sweep_interval_s,
     }
     return {
         name: {"task": name, "schedule": seconds, "options": {"expires": min(seconds, HOUR_S)}}
