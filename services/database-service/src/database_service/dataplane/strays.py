@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from database_service.dataplane import ddl, roles
 from database_service.dataplane.connect import MAINTENANCE_DATABASE, AdminSessions, Session
+from database_service.domain.errors import NameTaken
 from database_service.domain.tenancy import Admin, OurDatabase, OurRole, Ours
 
 _IS_OWNER = "NOT r.rolsuper AND NOT r.rolcanlogin AND shobj_description(r.oid, 'pg_authid') = $1"
@@ -68,8 +69,9 @@ SELECT EXISTS (SELECT FROM pg_database d JOIN pg_authid r ON r.oid = d.datdba
                WHERE d.datname::text = $2 AND d.oid = $3::int8::oid AND {_IS_OWNER})
 """
 
-_ROLE_IS_OURS = f"""
-SELECT EXISTS (SELECT FROM pg_authid r WHERE r.rolname::text = $3 AND r.oid = $4::int8::oid AND {_IS_OURS})
+_OWNS = f"""
+SELECT ARRAY(SELECT datname::text FROM pg_database WHERE datdba = r.oid ORDER BY datname) AS databases
+FROM pg_authid r WHERE r.rolname::text = $3 AND r.oid = $4::int8::oid AND {_IS_OURS}
 """
 
 
@@ -83,7 +85,9 @@ async def drop_database(sessions: AdminSessions, admin: Admin, name: str, oid: i
 async def drop_role(sessions: AdminSessions, admin: Admin, role: str, oid: int) -> None:
     """See Tenants.drop_stray_role."""
     async with _alone(sessions, admin) as session:
-        if (await session.row(_ROLE_IS_OURS, ddl.OWNER_MARK, ddl.LOGIN_MARK, role, oid))[0]:
+        for found in await session.rows(_OWNS, ddl.OWNER_MARK, ddl.LOGIN_MARK, role, oid):
+            if found["databases"]:
+                raise NameTaken(f"The role {role!r} still owns the database {found['databases'][0]!r}.")
             await roles.shut_out(session, role)
             await roles.forget(sessions, session, admin, role)
 
