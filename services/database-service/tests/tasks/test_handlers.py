@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from celery import Celery
 
+from database_service.actions.remove_drift import want_look
 from database_service.broker.celery import ROUTES, new_app
 from database_service.settings import Settings
 from database_service.tasks import handlers
@@ -142,6 +143,14 @@ async def test_a_doubled_wish_for_a_dedicated_server_is_one_server(
 def test_every_other_message_may_come_while_there_is_nothing_to_do(app: Celery, worker_loop: Loop, name: str) -> None:
     nobody = ["00000000-0000-0000-0000-000000000000"] if name in {"reconcile_server", "reconcile_database"} else []
     message(app, name, *nobody)
+
+
+async def test_a_removal_that_was_confirmed_and_a_look_that_was_asked_for_are_done_by_one_message(
+    app: Celery, worker_loop: Loop, house: House
+) -> None:
+    await want_look(house.deps)
+    message(app, "reconcile_drift")
+    assert await house.value("SELECT began_at > wanted_at FROM drift_look")
 
 
 def test_several_tasks_at_once_share_one_loop(app: Celery, worker_loop: Loop) -> None:

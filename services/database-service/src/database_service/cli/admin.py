@@ -28,7 +28,9 @@ def stats(context: typer.Context, as_json: Json = False) -> None:
 def events(
     context: typer.Context,
     instance: Annotated[str | None, typer.Option(help="Only this instance's.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Only those of this server, database or token (its id).")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Only those of this server, database, token or drift (its id).")
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many, the newest.", min=1, max=200)] = 30,
     as_json: Json = False,
 ) -> None:

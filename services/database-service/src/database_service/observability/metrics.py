@@ -35,6 +35,8 @@ _DATABASES = Gauge(
     "dbs_databases", "Tenant databases; purged are those still to be dropped.", ("status",), registry=REGISTRY
 )
 
+_DRIFT = Gauge("dbs_drift", "Things that are not as the rows say, by kind.", ("kind",), registry=REGISTRY)
+
 AllocationOutcome = Literal["spare", "built", "replay", "pending", "refused"]
 
 
@@ -46,6 +48,7 @@ class Fleet:
     slots_free: int
     slots_used: int
     databases: Mapping[str, int]
+    drift: Mapping[str, int]
 
 
 def request(method: str, route: str, status: int, seconds: float) -> None:
@@ -82,6 +85,8 @@ def show_fleet(fleet: Fleet) -> None:
     _DATABASES.clear()
     for status, count in fleet.databases.items():
         _DATABASES.labels(status).set(count)
+    for kind, count in fleet.drift.items():
+        _DRIFT.labels(kind).set(count)
 
 
 def render() -> bytes:

@@ -31,7 +31,7 @@ async def events(
     asked: AdminReader,
     deps: Use,
     instance_id: Annotated[CallerId | None, Query()] = None,
-    subject_id: Annotated[UUID | None, Query(description="A server, a database or a token.")] = None,
+    subject_id: Annotated[UUID | None, Query(description="A server, a database, a token or drift.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:

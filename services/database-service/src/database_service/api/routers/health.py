@@ -1,7 +1,7 @@
 """Is it alive, can it serve, and its numbers."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -12,6 +12,7 @@ from database_service.api.schemas.admin import AliveOut, CheckOut, ReadyOut
 from database_service.domain.errors import Unavailable
 from database_service.observability import metrics
 from database_service.observability.metrics import Fleet
+from database_service.views.drift import count_by_kind
 from database_service.views.readiness import overdue
 from database_service.views.stats import Stats, stats
 
@@ -48,7 +49,7 @@ async def ready(request: Request, deps: Use) -> Response:
 @router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 async def prometheus(asked: MetricsReader, deps: Use) -> Response:
     """Numbers for Prometheus, of this process and of the fleet."""
-    metrics.show_fleet(_fleet(await stats(deps)))
+    metrics.show_fleet(_fleet(await stats(deps), await count_by_kind(deps)))
     return Response(metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
@@ -62,9 +63,9 @@ async def _check(ping: Ping) -> CheckOut:
     return CheckOut(ok=message is None, ms=round((time.perf_counter() - started) * 1000, 2), message=message)
 
 
-def _fleet(now: Stats) -> Fleet:
+def _fleet(now: Stats, drift: Mapping[str, int]) -> Fleet:
     servers: dict[tuple[str, str], int] = {}
     for group in now.groups:
         key = (group.status, group.health_status)
         servers[key] = servers.get(key, 0) + group.servers
-    return Fleet(servers=servers, slots_free=now.free, slots_used=now.used, databases=now.databases)
+    return Fleet(servers=servers, slots_free=now.free, slots_used=now.used, databases=now.databases, drift=drift)
