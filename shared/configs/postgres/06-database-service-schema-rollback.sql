@@ -3,6 +3,11 @@
 
 BEGIN;
 
+DELETE FROM events WHERE subject = 'drift';
+ALTER TABLE events DROP CONSTRAINT events_subject_check;
+ALTER TABLE events ADD CONSTRAINT events_subject_check CHECK (subject IN ('server', 'database', 'token'));
+DROP TABLE drift_look, drift;
+
 ALTER TABLE servers DROP COLUMN image, DROP COLUMN admin_password_version, DROP COLUMN admin_password_next;
 
 DROP FUNCTION database_is_sound CASCADE;

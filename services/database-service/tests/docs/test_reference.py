@@ -130,7 +130,7 @@ def test_the_metrics_are_those_of_the_registry() -> None:
 
 # -- events -----------------------------------------------------------------------------------------------------------
 
-WHOLE = re.compile(r"(?:server|database|token)\.[a-z_]+")
+WHOLE = re.compile(r"(?:server|database|token|drift)\.[a-z_]+")
 IN_SQL = re.compile(rf"'({WHOLE.pattern})'")
 NOTED = ("_note", "_save", "_save_in")
 """Functions that are told what comes after `database.`."""

@@ -1,6 +1,8 @@
 """Every command of `dbs` against a system that runs: what a person reads, what a program gets."""
 
 import json
+import shutil
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -137,3 +139,29 @@ def test_a_new_key_fits_the_key_ring(dbs: Dbs) -> None:
 
 def test_the_version_is_told(dbs: Dbs) -> None:
     assert dbs("version").strip()
+
+
+def test_drift_is_looked_for_listed_and_not_removed_within_its_grace(dbs: Dbs, told: Told, stack: Stack) -> None:
+    lost = stack.data / "pools" / "0f7a3c52-6f0e-4d3b-9a51-2f4f8f1c7d11"
+    lost.mkdir()
+    identity = {"format": 1, "id": lost.name, "name": "pool-lost", "port": 0, "made": False}
+    (lost / "identity.json").write_text(json.dumps(identity))
+    [finding] = _found(dbs, told)
+    assert "pool-lost" in dbs("drift", "ls", "--state", "open")
+    for how in ((), ("--confirm", "0-0"), ("--yes",)):
+        assert told("drift", "remove", finding["id"], *how, code=Exit.REFUSED)["code"] == "drift_in_grace"
+    dbs("drift", "remove", lost.name, code=Exit.NOT_FOUND)
+    dbs("drift", "ls", "--state", "nothing", code=Exit.USAGE)
+    shutil.rmtree(lost)
+    assert not _found(dbs, told)
+
+
+def _found(dbs: Dbs, told: Told) -> list[dict[str, Any]]:
+    """What the worker finds when it is asked now."""
+    asked = told("drift", "find")["wanted_at"]
+    until = time.monotonic() + 30
+    while (told("drift", "ls")["looked_at"] or "") < asked:
+        assert time.monotonic() < until, dbs("drift", "ls")
+    listed = told("drift", "ls", "--kind", "server_without_row")["drift"]
+    assert isinstance(listed, list)
+    return listed

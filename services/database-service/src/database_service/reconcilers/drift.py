@@ -286,15 +286,16 @@ async def _end(deps: Deps, row: Drift, token: UUID, *, begun: bool) -> None:
     async with deps.db.transaction() as conn:
         if not await drift.end(conn, row.id, token, now):
             raise LostLease
-        await _note(conn, row, now, "drift.removed" if begun else "drift.gone", "; ".join(row.finding.told))
-    log.info("drift.removed" if begun else "drift.gone", kind=row.finding.kind, told=row.finding.told)
+        told = "; ".join(row.finding.told)
+        await _note(conn, row, now, action="drift.removed" if begun else "drift.gone", why=told)
+    log.info("drift.ended", removed=begun, kind=row.finding.kind, told=told)
 
 
 async def _refuse(deps: Deps, row: Drift, token: UUID, why: str) -> None:
     async with deps.db.transaction() as conn:
         if not await drift.refuse(conn, row.id, token, why):
             raise LostLease
-        await _note(conn, row, deps.now(), "drift.removal_refused", why)
+        await _note(conn, row, deps.now(), action="drift.removal_refused", why=why)
     log.warning("drift.removal_refused", kind=row.finding.kind, error=why)
 
 
@@ -304,7 +305,7 @@ async def _put_off(deps: Deps, row: Drift, token: UUID, error: ServiceError | Ti
         await drift.put_off(conn, row.id, token, said(error), later(deps, row.attempts + 1))
 
 
-async def _note(conn: Conn, row: Drift, now: datetime, action: str, why: str) -> None:
+async def _note(conn: Conn, row: Drift, now: datetime, *, action: str, why: str) -> None:
     await events.append(
         conn, at=now, who=reconciler(), action=action, subject="drift", subject_id=row.id,
         before=row.finding.kind, why=why,
