@@ -137,11 +137,12 @@ def _presence(thing: Found) -> str:
 
 
 def _astray(found: Sequence[Found], rows: Iterable[Server]) -> Iterator[Finding]:
-    there = {thing.id: thing for thing in found if thing.presence is not Presence.ABSENT}
+    there = {thing.id: thing for thing in found}
     for row in rows:
         thing = there.get(row.id)
-        if thing is None:
-            yield of_server(Kind.SERVER_GONE, row, ("no trace of it is left",))
+        if thing is None or thing.presence is Presence.ABSENT:
+            left = ", ".join(thing.traces) if thing else ""
+            yield of_server(Kind.SERVER_GONE, row, (f"it is not there; what is left of it: {left or 'nothing'}",))
         elif row.status is Status.ACTIVE and thing.address and thing.address != row.address:
             yield of_server(
                 Kind.SERVER_MOVED, row, (f"it is at {_said(thing.address)} and its row says {_said(row.address)}",)

@@ -111,7 +111,7 @@ async def _list_all(deps: Deps, look: _Look) -> Mapping[str, Sequence[Found]]:
         try:
             listed[name] = await _list(deps, name)
             look.provisioners.add(name)
-        except (ServiceError, TimeoutError) as e:
+        except (ServiceError, OSError) as e:
             look.blind(f"provisioner {name}", e)
 
     await in_parallel(deps, sorted(deps.provisioners), one)
@@ -136,7 +136,7 @@ async def _compare(deps: Deps, look: _Look, server: Server) -> None:
     try:
         async with asyncio.timeout(LOOK_PATIENCE.total_seconds()):
             told = await _provisioner(deps, server.provisioner).differences(spec_of(deps, server))
-    except (ServiceError, TimeoutError) as e:
+    except (ServiceError, OSError) as e:
         look.blind(f"settings of server {server.name}", e)
         return
     look.compared.add(server.id)
@@ -227,7 +227,7 @@ async def remove(deps: Deps, drift_id: DriftId) -> None:
         try:
             async with asyncio.timeout(deps.policy.effect_timeout.total_seconds()):
                 came_out(await _settle(deps, row, token))
-        except (ServiceError, TimeoutError) as e:
+        except (ServiceError, OSError) as e:
             await _put_off(deps, row, token, e)
             came_out("failed")
         except LostLease:
@@ -299,7 +299,7 @@ async def _refuse(deps: Deps, row: Drift, token: UUID, why: str) -> None:
     log.warning("drift.removal_refused", kind=row.finding.kind, error=why)
 
 
-async def _put_off(deps: Deps, row: Drift, token: UUID, error: ServiceError | TimeoutError) -> None:
+async def _put_off(deps: Deps, row: Drift, token: UUID, error: ServiceError | OSError) -> None:
     log.warning("drift.removal_failed", attempts=row.attempts + 1, error=said(error))
     async with deps.db.connection() as conn:
         await drift.put_off(conn, row.id, token, said(error), later(deps, row.attempts + 1))

@@ -315,7 +315,9 @@ class SwarmProvisioner:
     def _found(self, server_id: ServerId, service: Api | None) -> Found:
         seen = self._observe(server_id)
         name = service["Spec"]["Name"] if service else str(server_id)
-        return Found(server_id, name, seen.presence, seen.address, tuple(self._traces(server_id)))
+        place = self._place_of(server_id)
+        labelled = place is None or not place.is_there() or place.is_labelled()
+        return Found(server_id, name, seen.presence, seen.address, tuple(self._traces(server_id)), labelled)
 
     def _traces(self, server_id: ServerId) -> list[str]:
         """All that there is of it, in words."""

@@ -40,6 +40,13 @@ class StoragePlace:
         """Whether any server ever began to make data there."""
         return self.is_there() and any(path not in self._kept_to_the_end() for path in self.directory.iterdir())
 
+    def is_labelled(self) -> bool:
+        """Whether it says itself whose it is; the copy of another's place says the other's."""
+        try:
+            return self._owner.read_text().strip() == str(self.id)
+        except FileNotFoundError:
+            return False
+
     def was_made(self) -> bool:
         return (self.directory / "made").exists()
 
