@@ -539,6 +539,23 @@ async def test_two_workers_remove_it_once(yard: Yard) -> None:
     assert await yard.events(drift.id) == ["found", "removal_confirmed", "removed"]
 
 
+async def test_a_look_that_finds_it_gone_ends_a_removal_that_is_not_begun(yard: Yard) -> None:
+    stray = yard.directory()
+    await past_its_grace(yard)
+    drift = await only(yard)
+    await confirmed(yard, drift)
+
+    async def go_by_itself() -> None:
+        await yard.local.remove(stray, keep_data=False)
+        assert await found(yard) == {}
+
+    deps = yard.house.deps
+    slow = cast("Provisioner", Meanwhile(yard.local, "list_ours", after=go_by_itself))
+    await drift_steps.remove(replace(deps, provisioners={"process": slow}), drift.id)
+    assert (await one(yard, drift.id)).state is State.GONE
+    assert await yard.events(drift.id) == ["found", "removal_confirmed", "gone"]
+
+
 # -- death at every effect --------------------------------------------------------------------------------------------
 
 

@@ -181,28 +181,30 @@ async def claim(conn: Conn, drift_id: DriftId, now: datetime, lease: timedelta, 
     return drift_of(row) if row else None
 
 
-BEGIN = "UPDATE drift SET begun_at = coalesce(begun_at, $3) WHERE id = $1 AND lease_token = $2 RETURNING true"
+BEGIN = """
+UPDATE drift SET begun_at = coalesce(begun_at, $3)
+WHERE id = $1 AND lease_token = $2 AND gone_at IS NULL RETURNING true"""
 
 
 async def begin(conn: Conn, drift_id: DriftId, token: UUID, now: datetime) -> bool:
-    """From here on the removal is finished. False where the lease is another's."""
+    """From here on the removal is finished. False where the lease is another's, or a look found it gone."""
     return await conn.fetchval(BEGIN, drift_id, token, now) is True
 
 
 END = """
 UPDATE drift SET gone_at = $3, due_at = NULL, lease_until = NULL, lease_token = NULL, last_error = NULL
-WHERE id = $1 AND lease_token = $2 RETURNING true"""
+WHERE id = $1 AND lease_token = $2 AND gone_at IS NULL RETURNING true"""
 
 
 async def end(conn: Conn, drift_id: DriftId, token: UUID, now: datetime) -> bool:
-    """It is gone. False where the lease is another's."""
+    """It is gone. False where the lease is another's, or a look found it gone before."""
     return await conn.fetchval(END, drift_id, token, now) is True
 
 
 REFUSE = """
 UPDATE drift SET confirmation = NULL, confirmed_at = NULL, confirmed_by = NULL, begun_at = NULL, due_at = NULL,
   lease_until = NULL, lease_token = NULL, last_error = $3
-WHERE id = $1 AND lease_token = $2 RETURNING true"""
+WHERE id = $1 AND lease_token = $2 AND gone_at IS NULL RETURNING true"""
 
 
 async def refuse(conn: Conn, drift_id: DriftId, token: UUID, why: str) -> bool:
@@ -212,7 +214,7 @@ async def refuse(conn: Conn, drift_id: DriftId, token: UUID, why: str) -> bool:
 
 PUT_OFF = """
 UPDATE drift SET attempts = attempts + 1, last_error = $3, due_at = $4, lease_until = NULL, lease_token = NULL
-WHERE id = $1 AND lease_token = $2"""
+WHERE id = $1 AND lease_token = $2 AND gone_at IS NULL"""
 
 
 async def put_off(conn: Conn, drift_id: DriftId, token: UUID, why: str, due_at: datetime) -> None:
