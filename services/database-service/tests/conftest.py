@@ -12,6 +12,8 @@ All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 `healthy_swarm`     test: the same with every node Ready, and nothing of an earlier test in it
 `postgres_image`    session: the name of our PostgreSQL image, which every node of the lab has
 `registry`          session: `host:port` of an image registry that the lab's nodes trust
+`home`              test: a folder for servers of this machine, which are stopped afterwards
+`yard`              test: a house whose pools are such servers (see support.strays)
 `folder`            test: a folder that every account may enter; DATA_DIRs and homes of servers lie in it
 `runtime`           session: where PostgreSQL's programs are and who runs them
 """
@@ -21,14 +23,16 @@ from pathlib import Path
 
 import pytest
 
+from database_service.provisioners.process import ProcessProvisioner
 from database_service.provisioners.runtime import PostgresRuntime
 from support import secrets
 from support.broker import Broker, running_broker
-from support.cluster import Cluster, fresh_database, migrate, running_cluster
+from support.cluster import Cluster, blocking, fresh_database, migrate, running_cluster
 from support.folders import open_folder
 from support.house import House, open_house
 from support.lab_images import POSTGRES, POSTGRES_BASE, ROOT
 from support.needs import not_installed, without
+from support.strays import Yard, open_yard
 from support.swarm_lab import Lab, running_lab, why_not
 
 
@@ -103,6 +107,19 @@ def control_dsn(cluster: Cluster, control_template: str) -> Iterator[str]:
 async def house(control_dsn: str, tenant_cluster: Cluster) -> AsyncIterator[House]:
     """The service without its doors: real control database, real tenant server, a clock that can be put forward."""
     async with open_house(control_dsn, tenant_cluster) as opened:
+        yield opened
+
+
+@pytest.fixture
+def home(runtime: PostgresRuntime, folder: Path) -> Iterator[Path]:
+    home = folder / "pools"
+    yield home
+    blocking(ProcessProvisioner(runtime, home).stop_all())
+
+
+@pytest.fixture
+async def yard(control_dsn: str, tenant_cluster: Cluster, runtime: PostgresRuntime, home: Path) -> AsyncIterator[Yard]:
+    async with open_yard(control_dsn, tenant_cluster, runtime, home) as opened:
         yield opened
 
 

@@ -1,34 +1,17 @@
 """Drift over HTTP: listed, looked for, and removed with an expiring confirmation of exactly one thing."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from database_service.provisioners.process import ProcessProvisioner
-from database_service.provisioners.runtime import PostgresRuntime
 from database_service.reconcilers import drift as drift_steps
-from support.cluster import Cluster
-from support.strays import Yard, open_yard
+from support.strays import Yard
 from support.web import Web, open_web
 
 LIST = "/admin/drift"
-
-
-@pytest.fixture
-def home(runtime: PostgresRuntime, folder: Path) -> Iterator[Path]:
-    yield folder / "pools"
-    asyncio.run(ProcessProvisioner(runtime, folder / "pools").stop_all())
-
-
-@pytest.fixture
-async def yard(control_dsn: str, tenant_cluster: Cluster, runtime: PostgresRuntime, home: Path) -> AsyncIterator[Yard]:
-    async with open_yard(control_dsn, tenant_cluster, runtime, home) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -45,6 +45,11 @@ GRACE = timedelta(days=1, minutes=1)
 SETTINGS = "postgresql.auto.conf"
 
 
+@pytest.fixture
+async def pool(yard: Yard) -> Server:
+    return await yard.pool()
+
+
 async def found(yard: Yard) -> dict[tuple[Kind, str], Drift]:
     await find_drift(yard.house.deps)
     return await yard.there()
