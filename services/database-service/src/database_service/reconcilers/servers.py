@@ -41,6 +41,7 @@ from database_service.store.pool import Conn
 log = structlog.get_logger(__name__)
 
 PROBE_TIMEOUT = timedelta(seconds=5)
+LEAST_PATIENCE = timedelta(milliseconds=400)
 TIGHTEST_POLL = timedelta(milliseconds=50)
 SLOWEST_POLL = timedelta(seconds=2)
 UNKNOWN_AGAIN = timedelta(seconds=10)
@@ -125,7 +126,15 @@ async def _probe(deps: Deps, server: Server, address: Address) -> Probe:
         admin = admin_of(deps, server, address)
     except ServiceError as e:
         return Probe(ok=False, why=said(e))
-    return await deps.tenants.probe(admin, PROBE_TIMEOUT)
+    return await deps.tenants.probe(admin, _patience(deps, server))
+
+
+def _patience(deps: Deps, server: Server) -> timedelta:
+    """While a server starts its address may swallow the first packets, which are sent again only after a second: a login is
+    then better tried anew. The longer a start takes, the more a login may."""
+    if server.status is not Status.INITIALIZING:
+        return PROBE_TIMEOUT
+    return min(PROBE_TIMEOUT, max(LEAST_PATIENCE, (deps.now() - server.status_since) / 2))
 
 
 async def _tenants_left(deps: Deps, server: Server) -> int:
