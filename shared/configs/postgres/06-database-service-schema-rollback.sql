@@ -3,6 +3,13 @@
 
 BEGIN;
 
+DROP TABLE operation_steps, operations;
+DROP FUNCTION notify_operation_changed;
+
+DELETE FROM events WHERE subject = 'operation';
+ALTER TABLE events DROP CONSTRAINT events_subject_check;
+ALTER TABLE events ADD CONSTRAINT events_subject_check CHECK (subject IN ('server', 'database', 'token'));
+
 ALTER TABLE servers DROP COLUMN image, DROP COLUMN admin_password_version, DROP COLUMN admin_password_next;
 
 DROP FUNCTION database_is_sound CASCADE;

@@ -13,6 +13,7 @@ MAINTENANCE = "database_maintenance"
 RECONCILE_SERVER = "reconcile_server"
 RECONCILE_DATABASE = "reconcile_database"
 RECONCILE_CAPACITY = "reconcile_capacity"
+RUN_OPERATION = "run_operation"
 
 ROUTES = {
     "provision_database_pool": PROVISIONING,
@@ -24,6 +25,8 @@ ROUTES = {
     "sweep_servers": MONITORING,
     "health_check_db_pools": MONITORING,
     "enforce_limits": MONITORING,
+    "sweep_operations": MONITORING,
+    RUN_OPERATION: MAINTENANCE,
     "refill_spares": MAINTENANCE,
     "cleanup_failed_pools": MAINTENANCE,
     "purge_released": MAINTENANCE,

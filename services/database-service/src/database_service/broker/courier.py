@@ -16,6 +16,7 @@ from database_service.broker.celery import (
     RECONCILE_CAPACITY,
     RECONCILE_DATABASE,
     RECONCILE_SERVER,
+    RUN_OPERATION,
 )
 from database_service.observability import metrics
 
@@ -55,6 +56,9 @@ class Courier:
 
     def database(self, database_id: UUID) -> None:
         self._put(RECONCILE_DATABASE, str(database_id))
+
+    def operation(self, operation_id: UUID) -> None:
+        self._put(RUN_OPERATION, str(operation_id))
 
     def capacity(self) -> None:
         self._put(RECONCILE_CAPACITY)

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from database_service.store.pool import Conn
 
-Table = Literal["servers", "databases"]
+Table = Literal["servers", "databases", "operations"]
 
 RELEASE: dict[Table, str] = {
     "servers": "UPDATE servers SET lease_until = NULL, lease_token = NULL WHERE id = $1 AND lease_token = $2",
     "databases": "UPDATE databases SET lease_until = NULL, lease_token = NULL WHERE id = $1 AND lease_token = $2",
+    "operations": "UPDATE operations SET lease_until = NULL, lease_token = NULL WHERE id = $1 AND lease_token = $2",
 }
 
 DUE: dict[Table, str] = {
@@ -19,6 +20,8 @@ SELECT id FROM servers WHERE due_at <= $1 AND (lease_until IS NULL OR lease_unti
     "databases": """
 SELECT id FROM databases
 WHERE due_at <= $1 AND status <> 'waiting' AND (lease_until IS NULL OR lease_until <= $1) ORDER BY due_at LIMIT $2""",
+    "operations": """
+SELECT id FROM operations WHERE due_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY due_at LIMIT $2""",
 }
 
 

@@ -4,6 +4,7 @@ import asyncpg
 
 from database_service.domain.databases import Ask, Database, Login, LoginState
 from database_service.domain.databases import Status as DatabaseStatus
+from database_service.domain.operations import Kind, Operation, State, Step, StepState, Target, Values, Wish
 from database_service.domain.plans import ServerType, Tier
 from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
@@ -19,6 +20,13 @@ DATABASE = """d.id, d.status, d.status_since, d.instance_id, d.customer_id, d.as
  d.purge_after, d.due_at, d.version, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at"""
 
 LOGIN = "l.id, l.database_id, l.role, l.password_sealed, l.state, l.created_at, l.expires_at"
+
+
+OPERATION = """o.id, o.seq, o.kind, o.state, o.state_since, o.target, o.wish, o.created_by, o.due_at, o.version, o.last_error,
+ o.created_at, o.finished_at"""
+
+STEP = """p.operation_id, p.ordinal, p.name, p.subject_id, p.state, p.state_since, p.detail, p.error, p.started_at,
+ p.finished_at"""
 
 
 def server_of(row: asyncpg.Record) -> Server:
@@ -111,4 +119,39 @@ def login_of(row: asyncpg.Record) -> Login:
         state=LoginState(row["state"]),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+    )
+
+
+def operation_of(row: asyncpg.Record) -> Operation:
+    return Operation(
+        id=row["id"],
+        seq=row["seq"],
+        kind=Kind(row["kind"]),
+        state=State(row["state"]),
+        state_since=row["state_since"],
+        target=Target(**row["target"]),
+        wish=Wish(row["wish"]) if row["wish"] else None,
+        created_by=row["created_by"],
+        due_at=row["due_at"],
+        version=row["version"],
+        last_error=row["last_error"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def step_of(row: asyncpg.Record) -> Step:
+    detail = row["detail"]
+    return Step(
+        operation_id=row["operation_id"],
+        ordinal=row["ordinal"],
+        name=row["name"],
+        subject_id=row["subject_id"],
+        state=StepState(row["state"]),
+        state_since=row["state_since"],
+        before=Values(**detail["before"]) if detail.get("before") else None,
+        seen_before=detail.get("seen_before"),
+        error=row["error"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
     )
