@@ -126,6 +126,7 @@ class Fleet:
             found = await self.operation(operation.id)
             if found.due_at is None:
                 return found
+            self.house.clock.forward(max(found.due_at - self.house.clock(), timedelta()))
             await self.house.until_quiet()
         raise AssertionError(f"it does not come to rest: {found}")
 
