@@ -6,7 +6,7 @@ CRASH_POINTS=name:7 replays one death.
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -152,12 +152,16 @@ async def _end_dedicated(house: House) -> None:
 
 
 class NeverBig(ProcessProvisioner):
-    """Restarts a server with its new settings, and finds it too big only then."""
+    """Restarts a server with its new settings, and finds only then, each time, that it is too big."""
 
     async def ensure(self, spec: ServerSpec) -> None:
         await super().ensure(spec)
         if spec.memory_limit == BIG:
             raise ProvisioningFailed("There is no node with so much memory.")
+
+    async def differences(self, spec: ServerSpec) -> Sequence[str]:
+        found = await super().differences(spec)
+        return [*found, "it should be bigger"] if spec.memory_limit == BIG else found
 
 
 async def _a_server_of_ours(house: House) -> None:

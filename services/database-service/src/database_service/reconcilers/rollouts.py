@@ -106,12 +106,14 @@ async def _begin(deps: Deps, operation: Operation, step: Step) -> Operation:
         wanted = operation.target.over(before)
         if wanted.max_instances < before.max_instances:
             await slotting.clear(conn, server, wanted.max_instances)
-        await _change(conn, deps, server, wanted, "server.changed")
+        await _change(conn, deps, server, wanted, action="server.changed")
         begun = replace(step.become(StepState.RUNNING, deps.now()), before=before)
         return await progress.record_in(conn, deps, operation, begun)
 
 
-async def _change(conn: Conn, deps: Deps, server: Server, wanted: Values, action: str, why: str | None = None) -> None:
+async def _change(
+    conn: Conn, deps: Deps, server: Server, wanted: Values, *, action: str, why: str | None = None
+) -> None:
     await servers.change(conn, server.id, wanted, deps.now())
     await events.append(
         conn, at=deps.now(), who=reconciler(), action=action, subject="server", subject_id=server.id,
@@ -204,7 +206,7 @@ async def _conclude(deps: Deps, operation: Operation, step: Step, sight: Sight) 
 async def _settle(conn: Conn, deps: Deps, step: Step, server: Server, verdict: Verdict) -> Step:
     """The rows of the server as the verdict wants them; the step as it is then."""
     if isinstance(verdict, TurnBack) and step.before and server.status not in progress.LEAVING:
-        await _change(conn, deps, server, step.before, "server.put_back", verdict.why)
+        await _change(conn, deps, server, step.before, action="server.put_back", why=verdict.why)
         return step.become(StepState.UNDOING, deps.now(), verdict.why)
     if server.status not in progress.LEAVING:
         await slotting.furnish(conn, deps, server)
