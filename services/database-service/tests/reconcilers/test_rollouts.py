@@ -10,6 +10,7 @@ import pytest
 
 from database_service.actions.allocate import allocate
 from database_service.actions.change_servers import Every
+from database_service.actions.retire_server import retire
 from database_service.actions.steer_operation import cancel, pause, resume
 from database_service.domain.answers import Allocation, Pending
 from database_service.domain.errors import InvalidField, OperationOver, ServerBusy, ServerNotActive, SlotsInUse
@@ -19,6 +20,7 @@ from database_service.provisioners.runtime import PostgresRuntime
 from database_service.reconcilers import operations as operation_steps
 from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.addressing import admin_of
+from database_service.store import servers
 from support.cluster import Cluster
 from support.fleet import BIG, NEW, SMALL, Fleet, open_fleet
 from support.house import WHO, ask
@@ -108,6 +110,34 @@ async def test_room_that_needs_no_other_settings_comes_without_a_restart(fleet: 
     assert operation.state is State.SUCCEEDED
     assert fleet.watched.stopped == []
     assert await fleet.house.value(SLOTS, fleet.pools[0].id) == 4
+
+
+async def test_a_server_that_is_as_wanted_and_ill_is_waited_for_and_not_passed_by(fleet: Fleet) -> None:
+    first, second = await fleet.order(2)
+    await fleet.finished(await fleet.roll_out([first.id], memory_limit=BIG))
+    fleet.watched.stopped.clear()
+    await fleet.provisioner.remove(first.id, keep_data=True)
+    async with fleet.house.deps.db.connection() as conn:
+        await servers.make_due(conn, first.id, fleet.house.clock())
+    await server_steps.step(fleet.house.deps, first.id, only_look=True)
+    assert (await server(fleet)).health is Health.UNHEALTHY
+    operation = await fleet.finished(await fleet.roll_out(memory_limit=BIG))
+    assert await fleet.states(operation) == ["succeeded", "succeeded"]
+    assert {second.id} in fleet.watched.down_together
+
+
+async def test_a_server_that_is_retired_meanwhile_is_let_go(fleet: Fleet) -> None:
+    await fleet.order(2)
+    operation = await fleet.roll_out(memory_limit=BIG)
+
+    async def begun() -> bool:
+        return await fleet.states(operation) == ["running", "pending"]
+
+    await fleet.until(begun, operation)
+    for pool in fleet.pools:
+        await retire(fleet.house.deps, pool.id, WHO)
+    assert (await fleet.finished(operation)).state is State.SUCCEEDED
+    assert await fleet.states(operation) == ["skipped", "skipped"]
 
 
 # -- it fails ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from database_service.deps import Deps
 from database_service.domain.errors import ServiceError
 from database_service.domain.ids import OperationId
 from database_service.domain.operations import (
-    OVER,
     Become,
     Begin,
     Carry,
@@ -101,8 +100,6 @@ async def _carry_on(deps: Deps, operation: Operation, steps: Sequence[Step]) -> 
     if moved.state is not operation.state:
         tell = log.warning if moved.state is State.FAILED else log.info
         tell("operation.became", kind=moved.kind, state=moved.state, was=operation.state, error=moved.last_error)
-    if moved.state in OVER:
-        deps.nudge.capacity()
     return moved
 
 

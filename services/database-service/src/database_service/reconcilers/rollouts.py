@@ -47,14 +47,13 @@ class Rollout:
         if target.image is None:
             return target
         async with deps.db.connection() as conn:
-            chosen = [await servers.get(conn, ServerId(step.subject_id)) for step in steps]
-        pinned: str | None = None
-        for server in filter(None, chosen):
-            if pinned is None:
-                image = await deps.provisioners[server.provisioner].look_up(target.image)
-                pinned = image.reference
+            chosen = [server for step in steps if (server := await servers.get(conn, ServerId(step.subject_id)))]
+        if not chosen:
+            return target
+        image = await deps.provisioners[chosen[0].provisioner].look_up(target.image)
+        for server in chosen:
             _refuse_other_major(server, target.image, image.major)
-        return replace(target, pinned=pinned)
+        return replace(target, pinned=image.reference)
 
     async def begin(self, deps: Deps, operation: Operation, step: Step) -> Operation:
         server = await progress.subject(deps, step)
@@ -91,8 +90,8 @@ def _refuse_other_major(server: Server, image: str, major: int) -> None:
 
 
 async def _is_as_wanted(deps: Deps, server: Server, target: Target) -> bool:
-    values = Values.of(server)
-    return target.over(values) == values and not await _differences(deps, server)
+    values, healthy = Values.of(server), server.health is Health.HEALTHY
+    return target.over(values) == values and healthy and not await _differences(deps, server)
 
 
 async def _begin(deps: Deps, operation: Operation, step: Step) -> Operation:
@@ -200,7 +199,9 @@ async def _conclude(deps: Deps, operation: Operation, step: Step, sight: Sight) 
         await progress.fence(conn, operation)
         server = await progress.locked_subject(conn, step)
         over = await _settle(conn, deps, step, server, verdict)
-        return await progress.record_in(conn, deps, operation, over)
+        moved = await progress.record_in(conn, deps, operation, over)
+    deps.nudge.capacity()  # who waits for room may find some now
+    return moved
 
 
 async def _settle(conn: Conn, deps: Deps, step: Step, server: Server, verdict: Verdict) -> Step:
