@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -20,7 +21,7 @@ from database_service.provisioners.runtime import PostgresRuntime
 from database_service.reconcilers import operations as operation_steps
 from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.addressing import admin_of
-from database_service.store import servers
+from database_service.store import leases, servers
 from support.cluster import Cluster
 from support.fleet import BIG, NEW, SMALL, Fleet, open_fleet
 from support.house import WHO, ask
@@ -346,3 +347,17 @@ async def test_a_step_of_the_server_itself_does_not_work_on_it_at_the_same_time(
         await conn.execute("UPDATE servers SET due_at = $1", fleet.house.clock())
     assert (await fleet.finished(operation)).state is State.SUCCEEDED
     assert seen == [None]
+
+
+async def test_an_operation_does_not_work_on_a_server_while_one_of_its_own_steps_does(fleet: Fleet) -> None:
+    [pool] = await fleet.order(1)
+    operation = await fleet.roll_out(memory_limit=BIG)
+    token = uuid4()
+    async with fleet.house.deps.db.connection() as conn:
+        assert await servers.take(conn, pool.id, fleet.house.clock(), timedelta(minutes=1), token)
+    await operation_steps.settle(fleet.house.deps, operation.id, timedelta(seconds=1))
+    assert (await fleet.operation(operation.id)).last_error == "somebody else is at work on the server"
+    assert fleet.watched.stopped == []
+    async with fleet.house.deps.db.connection() as conn:
+        await leases.release(conn, "servers", pool.id, token)
+    assert (await fleet.finished(operation)).state is State.SUCCEEDED
