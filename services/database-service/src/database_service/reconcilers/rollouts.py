@@ -50,7 +50,7 @@ class Rollout:
             chosen = [server for step in steps if (server := await servers.get(conn, ServerId(step.subject_id)))]
         if not chosen:
             return target
-        image = await deps.provisioners[chosen[0].provisioner].look_up(target.image)
+        image = await server_steps.provisioner_of(deps, chosen[0]).look_up(target.image)
         for server in chosen:
             _refuse_other_major(server, target.image, image.major)
         return replace(target, pinned=image.reference)
@@ -148,7 +148,7 @@ async def _make_so(deps: Deps, operation: Operation, step: Step, server: Server)
     noted = await _expect_down(deps, operation, step, server)
     try:
         async with asyncio.timeout(deps.policy.effect_timeout.total_seconds()):
-            await deps.provisioners[server.provisioner].ensure(server_steps.spec_of(deps, server))
+            await server_steps.provisioner_of(deps, server).ensure(server_steps.spec_of(deps, server))
     except ServiceError as e:
         return _Made(noted, differs, refused=said(e))
     except TimeoutError as e:
@@ -176,7 +176,7 @@ async def _expect_down(deps: Deps, operation: Operation, step: Step, server: Ser
 
 async def _differences(deps: Deps, server: Server) -> Sequence[str]:
     async with asyncio.timeout(LOOK_TIMEOUT.total_seconds()):
-        return await deps.provisioners[server.provisioner].differences(server_steps.spec_of(deps, server))
+        return await server_steps.provisioner_of(deps, server).differences(server_steps.spec_of(deps, server))
 
 
 async def _without_it(deps: Deps, operation: Operation, step: Step) -> Operation:

@@ -118,7 +118,7 @@ async def look(deps: Deps, server: Server) -> Seen:
 async def _observe(deps: Deps, server: Server) -> Seen:
     if server.provisioner not in deps.provisioners and server.address:
         return Seen(Presence.RUNNING, server.address)
-    return await _provisioner(deps, server).observe(server.id)
+    return await provisioner_of(deps, server).observe(server.id)
 
 
 async def _probe(deps: Deps, server: Server, address: Address) -> Probe:
@@ -145,7 +145,8 @@ async def _tenants_left(deps: Deps, server: Server) -> int:
         return await slots.occupied(conn, server.id)
 
 
-def _provisioner(deps: Deps, server: Server) -> Provisioner:
+def provisioner_of(deps: Deps, server: Server) -> Provisioner:
+    """ProvisioningFailed in a process that has none of this kind."""
     try:
         return deps.provisioners[server.provisioner]
     except KeyError:
@@ -158,13 +159,13 @@ def _provisioner(deps: Deps, server: Server) -> Provisioner:
 async def _act(deps: Deps, server: Server, seen: Seen, move: Move) -> None:
     match move:
         case Ensure():
-            await _provisioner(deps, server).ensure(spec_of(deps, server))
+            await provisioner_of(deps, server).ensure(spec_of(deps, server))
         case Open():
             await deps.tenants.harden(admin_of(deps, server, seen.address), sorted(TEMPLATES))
             # From here on an empty place is a loss: the provisioner is told before anybody's data is there.
-            await _provisioner(deps, server).ensure(replace(spec_of(deps, server), made_before=True))
+            await provisioner_of(deps, server).ensure(replace(spec_of(deps, server), made_before=True))
         case Remove(keep_data):
-            await _provisioner(deps, server).remove(server.id, keep_data=keep_data)
+            await provisioner_of(deps, server).remove(server.id, keep_data=keep_data)
         case Become() | Wait() | Rest():
             pass
 
