@@ -47,24 +47,24 @@ async def operation(operation_id: UUID, asked: DatabasesReader, deps: Use, wait:
 
 @router.post("/{operation_id}/cancel", responses={200: {"model": OperationOut}})
 async def cancel(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
-    """No further step; the one in hand is finished, what is done stays. Needs `admin:write` as well."""
-    _may_steer(asked)
+    """No further step; the one in hand is finished, what is done stays. What changes servers needs `admin:write` as well."""
+    await _must_be_allowed(deps, OperationId(operation_id), asked)
     await steer_operation.cancel(deps, OperationId(operation_id), asked.who)
     return await shown(deps, OperationId(operation_id))
 
 
 @router.post("/{operation_id}/pause", responses={200: {"model": OperationOut}})
 async def pause(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
-    """Rest after the step in hand, until it is resumed. Needs `admin:write` as well."""
-    _may_steer(asked)
+    """Rest after the step in hand, until it is resumed. What changes servers needs `admin:write` as well."""
+    await _must_be_allowed(deps, OperationId(operation_id), asked)
     await steer_operation.pause(deps, OperationId(operation_id), asked.who)
     return await shown(deps, OperationId(operation_id))
 
 
 @router.post("/{operation_id}/resume", responses={200: {"model": OperationOut}})
 async def resume(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
-    """Go on with the next step. Needs `admin:write` as well."""
-    _may_steer(asked)
+    """Go on with the next step. What changes servers needs `admin:write` as well."""
+    await _must_be_allowed(deps, OperationId(operation_id), asked)
     await steer_operation.resume(deps, OperationId(operation_id), asked.who)
     return await shown(deps, OperationId(operation_id))
 
@@ -74,6 +74,7 @@ async def shown(deps: Deps, operation_id: OperationId, status: int = 200) -> Res
     return answer(OperationOut.of(await view.one(deps, operation_id)), status, where)
 
 
-def _may_steer(asked: Asked) -> None:
-    """All there is so far changes servers, which is an operator's business and was begun by one."""
+async def _must_be_allowed(deps: Deps, operation_id: OperationId, asked: Asked) -> None:
+    """Whoever may begin it may steer it; all there is so far changes servers. OperationNotFound, Forbidden."""
+    await view.one(deps, operation_id)
     asked.caller.must_hold((Scope.ADMIN_WRITE,))
