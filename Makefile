@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input insta
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool docs reference lock schema openapi clean
+.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm docs reference lock schema openapi clean
 
 help:
 	@echo "PostgreSQL databases on demand. No Docker, no root: Python 3.11 and make are enough."
@@ -22,7 +22,7 @@ help:
 	@echo "  make test            the tests, on a real PostgreSQL (JOBS=2 PYTEST_ARGS='-k spare')"
 	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage"
 	@echo
-	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, bench-ready, bench-pool"
+	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm"
 	@echo "  make docs            the manual, as HTML in docs/_build"
 	@echo "  make reference       rewrite what is generated: docs/reference, .env.swarm"
 	@echo "  make schema          rewrite shared/configs/postgres from the migrations"
@@ -51,6 +51,9 @@ imports: $(VENV)/.installed-dev
 
 bench-allocate bench-scale bench-ready bench-pool: bench-%: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.$*
+
+bench-swarm: $(VENV)/.installed-dev
+	PYTHONPATH=$(SERVICE)/tests $(BIN)/python -m bench.swarm
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build

@@ -65,11 +65,15 @@ async def _first_order(system: System, caller: Client, api: Http) -> None:
 
 
 async def _ordered(caller: Client, api: Http) -> Round:
+    return await ordered_and_allocated(caller, api, ORDER, next(_numbers))
+
+
+async def ordered_and_allocated(caller: Client, api: Http, order: str, number: int) -> Round:
     """Ordered, and at once asked for a database with patience; the pool is then closed, so that the next one is used."""
     begun = time.monotonic()
-    ordered = await caller.run(Load(api.port, 1, 1, "POST", POOLS, ORDER, api.headers, keep_bodies=True))
+    ordered = await caller.run(Load(api.port, 1, 1, "POST", POOLS, order, api.headers, keep_bodies=True))
     wait = {**api.headers, "Prefer": "wait=30"}
-    load = Load(api.port, 1, 1, "POST", ALLOCATE, ASK, wait, next(_numbers), keep_bodies=True)
+    load = Load(api.port, 1, 1, "POST", ALLOCATE, ASK, wait, number, keep_bodies=True)
     done = (await caller.run(load)).must_all_be(200)
     seconds = time.monotonic() - begun
     await _log_in(done.bodies[0])

@@ -5,8 +5,15 @@ BEGIN;
 
 DELETE FROM events WHERE subject = 'drift';
 ALTER TABLE events DROP CONSTRAINT events_subject_check;
-ALTER TABLE events ADD CONSTRAINT events_subject_check CHECK (subject IN ('server', 'database', 'token'));
+ALTER TABLE events ADD CONSTRAINT events_subject_check CHECK (subject IN ('server', 'database', 'token', 'operation'));
 DROP TABLE drift_look, drift;
+
+DROP TABLE operation_steps, operations;
+DROP FUNCTION notify_operation_changed;
+
+DELETE FROM events WHERE subject = 'operation';
+ALTER TABLE events DROP CONSTRAINT events_subject_check;
+ALTER TABLE events ADD CONSTRAINT events_subject_check CHECK (subject IN ('server', 'database', 'token'));
 
 ALTER TABLE servers DROP COLUMN image, DROP COLUMN admin_password_version, DROP COLUMN admin_password_next;
 

@@ -34,7 +34,7 @@ GUARDED = [(method, path, scope) for method, path, scope in _endpoints() if scop
 
 
 async def _ask(web: Web, method: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
-    url = path.format(instance_id="nobody", pool_id=uuid4(), token_id=uuid4(), drift_id=uuid4())
+    url = path.format(instance_id="nobody", pool_id=uuid4(), token_id=uuid4(), drift_id=uuid4(), operation_id=uuid4())
     body = BODIES.get(path) if method == "POST" else None
     answer = await web.client.request(method, f"http://test{url}", json=body, headers=headers)
     return answer.status_code, answer.json() if "json" in answer.headers.get("content-type", "") else {}

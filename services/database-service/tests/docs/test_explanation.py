@@ -2,7 +2,7 @@
 
 import re
 
-from database_service.domain import databases, servers
+from database_service.domain import databases, operations, servers
 from docs.test_reference import tables
 from reconcilers.test_crash_at_every_effect import SCENARIOS
 from support.pages import DOCS
@@ -15,7 +15,7 @@ def test_every_death_that_is_tested_is_in_the_table_of_failures() -> None:
 
 def test_the_glossary_has_every_state() -> None:
     told = set(re.findall(r"`(\w+)`", (DOCS / "glossary.md").read_text()))
-    assert told >= {*databases.Status, *servers.Status}
+    assert told >= {*databases.Status, *servers.Status, *operations.State}
 
 
 def test_decisions_are_numbered_without_a_gap_and_begin_with_what_was_decided() -> None:

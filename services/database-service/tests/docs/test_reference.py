@@ -12,7 +12,7 @@ import database_service
 from database_service.api import openapi, problems
 from database_service.api.app import routes
 from database_service.auth.scopes import Scope
-from database_service.domain import databases, servers
+from database_service.domain import databases, operations, servers
 from database_service.domain.plans import GIB, MIB, PLANS, Plan
 from database_service.observability import metrics
 from support.pages import DOCS
@@ -64,10 +64,17 @@ def test_the_plans_are_those_of_the_code() -> None:
 # -- states -----------------------------------------------------------------------------------------------------------
 
 SERVER_STATES, SERVER_MEANINGS, HEALTHS, DATABASE_STATES, DATABASE_MEANINGS = range(5)
+OPERATION_STATES, OPERATION_MEANINGS, STEP_STATES, STEP_MEANINGS = range(5, 9)
 
 
 @pytest.mark.parametrize(
-    ("ordinal", "transitions"), [(SERVER_STATES, servers.TRANSITIONS), (DATABASE_STATES, databases.TRANSITIONS)]
+    ("ordinal", "transitions"),
+    [
+        (SERVER_STATES, servers.TRANSITIONS),
+        (DATABASE_STATES, databases.TRANSITIONS),
+        (OPERATION_STATES, operations.TRANSITIONS),
+        (STEP_STATES, operations.STEP_TRANSITIONS),
+    ],
 )
 def test_the_transitions_are_those_of_the_code(ordinal: int, transitions: Mapping[str, frozenset[str]]) -> None:
     told = {before: set(after.split()) - {"nothing"} for before, after in table("states.md", ordinal)}
@@ -76,7 +83,13 @@ def test_the_transitions_are_those_of_the_code(ordinal: int, transitions: Mappin
 
 @pytest.mark.parametrize(
     ("ordinal", "words"),
-    [(SERVER_MEANINGS, servers.Status), (HEALTHS, servers.Health), (DATABASE_MEANINGS, databases.Status)],
+    [
+        (SERVER_MEANINGS, servers.Status),
+        (HEALTHS, servers.Health),
+        (DATABASE_MEANINGS, databases.Status),
+        (OPERATION_MEANINGS, operations.State),
+        (STEP_MEANINGS, operations.StepState),
+    ],
 )
 def test_every_state_is_explained(ordinal: int, words: type[servers.Status]) -> None:
     assert sorted(row[0] for row in table("states.md", ordinal)) == sorted(words)
@@ -130,7 +143,7 @@ def test_the_metrics_are_those_of_the_registry() -> None:
 
 # -- events -----------------------------------------------------------------------------------------------------------
 
-WHOLE = re.compile(r"(?:server|database|token|drift)\.[a-z_]+")
+WHOLE = re.compile(r"(?:server|database|token|operation|drift)\.[a-z_]+")
 IN_SQL = re.compile(rf"'({WHOLE.pattern})'")
 NOTED = ("_note", "_save", "_save_in")
 """Functions that are told what comes after `database.`."""
@@ -155,10 +168,12 @@ def actions_in(tree: ast.AST) -> Iterator[str]:
 
 def actions() -> set[str]:
     found = {action for path in SOURCE.rglob("*.py") for action in actions_in(ast.parse(path.read_text()))}
-    completed = {"server.became_", "server.health_"}
+    completed = {"server.became_", "server.health_", "operation.became_"}
     entered = {status for after in servers.TRANSITIONS.values() for status in after} - {servers.Status.DEPROVISIONING}
+    begun = {state for after in operations.TRANSITIONS.values() for state in after}
     return (
         (found - completed)
+        | {f"operation.became_{state}" for state in begun}
         | {f"server.became_{status}" for status in entered}
         | {f"server.health_{health}" for health in servers.Health if health is not servers.Health.UNKNOWN}
     )

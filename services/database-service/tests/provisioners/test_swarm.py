@@ -151,6 +151,23 @@ async def test_something_of_its_name_that_is_not_ours_is_left_alone(
     assert healthy_swarm.manager.docker("service", "ls", "--quiet") == theirs_id[:12]
 
 
+async def test_a_new_server_is_pinned_to_what_its_tag_means_now(
+    healthy_swarm: Lab, registry: str, storage: Path, postgres_image: str
+) -> None:
+    manager = healthy_swarm.manager
+    tag = f"{registry}/pinned:18"
+    manager.docker("tag", postgres_image, tag)
+    manager.docker("push", tag)
+    with swarm_provisioner(healthy_swarm, storage) as swarm:
+        spec = swarm_spec(tag)
+        await swarm.ensure(spec)
+        image = manager.docker(
+            "service", "inspect", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}", spec.name
+        )
+        assert image.startswith(f"{tag}@sha256:")
+        assert list(await swarm.differences(spec)) == []
+
+
 async def test_a_tag_that_moved_does_not_restart_a_server(
     healthy_swarm: Lab, registry: str, storage: Path, postgres_image: str
 ) -> None:

@@ -6,7 +6,7 @@ CRASH_POINTS=name:7 replays one death.
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 from database_service.actions.allocate import allocate, provision_dedicated
+from database_service.actions.change_servers import Every, roll_out, rotate_admin_passwords
 from database_service.actions.order_server import order_pool
 from database_service.actions.release import release, undelete
 from database_service.actions.retire_server import retire
@@ -24,9 +25,11 @@ from database_service.actions.rotate import rotate
 from database_service.dataplane.sessions import TenantServers
 from database_service.domain import naming
 from database_service.domain.databases import Ask, Status
-from database_service.domain.errors import NameTaken
+from database_service.domain.errors import NameTaken, ProvisioningFailed
 from database_service.domain.ids import CustomerId, InstanceId
+from database_service.domain.operations import Target
 from database_service.domain.plans import Tier
+from database_service.domain.servers import Health, Server, ServerSpec
 from database_service.domain.tenancy import Admin, TenantSpec
 from database_service.provisioners.base import Provisioner
 from database_service.provisioners.place import Hands
@@ -34,6 +37,9 @@ from database_service.provisioners.process import ProcessProvisioner
 from database_service.provisioners.runtime import PostgresRuntime
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers import newborn
+from database_service.reconcilers import operations as operation_steps
+from database_service.reconcilers.addressing import admin_of
+from database_service.reconcilers.servers import spec_of
 from database_service.secretbox import random_name_bytes
 from database_service.store import databases, servers, slots
 from support.clock import Clock
@@ -46,7 +52,8 @@ Do = Callable[[House], Awaitable[None]]
 
 A = InstanceId("a")
 AFTER_ANY_LEASE = timedelta(minutes=6)
-EMPTY = "TRUNCATE servers, databases, slots, logins, events, tokens RESTART IDENTITY"
+EMPTY = "TRUNCATE servers, databases, slots, logins, events, tokens, operations, operation_steps RESTART IDENTITY"
+SMALL, BIG = 128 * 1024**2, 256 * 1024**2
 
 
 async def _nothing(_: House) -> None:
@@ -62,6 +69,7 @@ class Scenario:
     check: Do
     prepare: Do = _nothing
     own_servers: bool = False
+    provisioner: type[ProcessProvisioner] = ProcessProvisioner
 
 
 # -- what is done -----------------------------------------------------------------------------------------------------
@@ -143,6 +151,34 @@ async def _end_dedicated(house: House) -> None:
     await house.later(timedelta(days=31))
 
 
+class NeverBig(ProcessProvisioner):
+    """Restarts a server with its new settings, and finds only then, each time, that it is too big."""
+
+    async def ensure(self, spec: ServerSpec) -> None:
+        await super().ensure(spec)
+        if spec.memory_limit == BIG:
+            raise ProvisioningFailed("There is no node with so much memory.")
+
+    async def differences(self, spec: ServerSpec) -> Sequence[str]:
+        found = await super().differences(spec)
+        return [*found, "it should be bigger"] if spec.memory_limit == BIG else found
+
+
+async def _a_server_of_ours(house: House) -> None:
+    await _order_and_settle(house)
+
+
+async def _roll_out(house: House) -> None:
+    target = Target(memory_limit=BIG, max_instances=1)
+    operation = await roll_out(house.deps, WHO, Every.SHARED, target, request_key="rollout-1")
+    await operation_steps.settle(house.deps, operation.id, timedelta(seconds=30))
+
+
+async def _rotate_administrator(house: House) -> None:
+    operation = await rotate_admin_passwords(house.deps, WHO, Every.SHARED, request_key="rotation-1")
+    await operation_steps.settle(house.deps, operation.id, timedelta(seconds=30))
+
+
 # -- what must be true ------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +223,36 @@ async def _one_server_runs(house: House) -> None:
     assert [str(found.presence) for found in ours] == ["running"]
 
 
+async def _is_changed(house: House) -> None:
+    await _one_server_is(house, "succeeded", BIG, 1)
+
+
+async def _is_as_before(house: House) -> None:
+    await _one_server_is(house, "failed", SMALL, 2)
+
+
+async def _one_server_is(house: House, state: str, memory: int, slots_there: int) -> None:
+    await _one_server_runs(house)
+    assert await house.value("SELECT state FROM operations") == state
+    [server] = await _servers(house)
+    assert (server.memory_limit, server.max_instances, server.health) == (memory, slots_there, Health.HEALTHY)
+    assert await house.value("SELECT count(*) FROM slots") == slots_there
+    assert list(await house.deps.provisioners["process"].differences(spec_of(house.deps, server))) == []
+
+
+async def _has_a_new_administrators_password(house: House) -> None:
+    await _one_server_runs(house)
+    assert await house.value("SELECT state FROM operations") == "succeeded"
+    [server] = await _servers(house)
+    assert (server.admin_password_version, server.admin_password_next) == (2, None)
+    assert (await house.deps.tenants.probe(admin_of(house.deps, server), timedelta(seconds=10))).ok
+
+
+async def _servers(house: House) -> list[Server]:
+    async with house.deps.db.connection() as conn:
+        return await servers.active(conn)
+
+
 async def _dedicated_is_ready(house: House) -> None:
     await _is_ready(house)
     await _one_server_runs(house)
@@ -212,6 +278,15 @@ SCENARIOS = (
     Scenario("provision a pool", _order_and_settle, _one_server_runs, own_servers=True),
     Scenario("provision and allocate dedicated", _dedicated, _dedicated_is_ready, own_servers=True),
     Scenario("purge dedicated", _end_dedicated, _nothing_dedicated_is_left, _dedicated, own_servers=True),
+    Scenario("rollout", _roll_out, _is_changed, _a_server_of_ours, own_servers=True),
+    Scenario("rollout that fails", _roll_out, _is_as_before, _a_server_of_ours, own_servers=True, provisioner=NeverBig),
+    Scenario(
+        "rotate the administrator's password",
+        _rotate_administrator,
+        _has_a_new_administrators_password,
+        _a_server_of_ours,
+        own_servers=True,
+    ),
 )
 
 
@@ -235,7 +310,7 @@ class Lab:
         provisioners: dict[str, Provisioner] = {}
         if scenario.own_servers:
             worked = FatedHands(hands, fate) if fate else hands
-            provisioners["process"] = ProcessProvisioner(self.runtime, place, worked)  # type: ignore[arg-type]
+            provisioners["process"] = scenario.provisioner(self.runtime, place, worked)  # type: ignore[arg-type]
         policy = replace(POLICY, pool_memory_bytes=128 * 1024**2)
         async with open_house(dsn, self.tenant, policy, provisioners, clock, fate) as house:
             yield house

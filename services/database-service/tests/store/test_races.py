@@ -10,10 +10,12 @@ from database_service.actions.allocate import allocate
 from database_service.actions.release import release, undelete
 from database_service.actions.retire_server import retire
 from database_service.domain.databases import Database, Status
-from database_service.domain.errors import DatabaseGone, ServerNotEmpty
+from database_service.domain.errors import DatabaseGone, ServerNotEmpty, SlotsInUse
 from database_service.domain.ids import DatabaseId, InstanceId, ServerId
 from database_service.domain.plans import Tier
+from database_service.domain.servers import Server
 from database_service.domain.servers import Status as ServerStatus
+from database_service.reconcilers import slotting
 from database_service.reconcilers.retiring import retire_in
 from database_service.store import databases, servers, slots
 from database_service.store.pool import Conn
@@ -115,6 +117,67 @@ async def test_one_decision_about_capacity_at_a_time(two: Two) -> None:
     await two.first.commit()
     async with two.second.transaction():
         assert await slots.lock_capacity(two.second)
+
+
+async def _taken_by_first(house: House, two: Two) -> None:
+    """A slot, with the row that has it, in a transaction that is not over."""
+    database_id = DatabaseId(uuid4())
+    seat = await slots.reserve(two.first.conn, database_id)
+    assert seat
+    await databases.insert(
+        two.first.conn, database_id=database_id, status="creating", now=house.clock(), ask=ask(), tier=Tier.FREE,
+        template="default", server_id=seat.server_id, rank=seat.rank, name="y", owner_role="y_owner",
+    )  # fmt: skip
+
+
+async def _cleared(two: Two, pool: Server, wanted: int) -> None:
+    async with two.second.transaction():
+        await slotting.clear(two.second, pool, wanted)
+
+
+async def test_room_that_is_just_being_taken_is_not_taken_away(house: House, two: Two) -> None:
+    pool = await house.pool(slots=3)
+    await _taken_by_first(house, two)
+    waiting = await two.until_waits(_cleared(two, pool, 1))
+    await two.first.commit()
+    await waiting
+    assert await house.value("SELECT count(*) = 1 AND count(database_id) = 1 FROM slots") is True
+
+
+async def test_a_server_whose_last_slot_is_just_being_taken_keeps_it(house: House, two: Two) -> None:
+    pool = await house.pool(slots=2)
+    await _taken_by_first(house, two)
+    async with house.deps.db.connection() as conn:
+        assert await slots.reserve(conn, (await _row_without_seat(house)))
+    waiting = await two.until_waits(_cleared(two, pool, 1))
+    await two.first.commit()
+    with pytest.raises(SlotsInUse, match="has 2 slots in use"):
+        await waiting
+    assert await house.value("SELECT count(*) FROM slots") == 2
+
+
+async def test_room_that_is_just_being_taken_away_goes_to_nobody_and_nobody_waits_for_it(
+    house: House, two: Two
+) -> None:
+    pool = await house.pool(slots=3)
+    row = await _row_without_seat(house)
+    await slotting.clear(two.first.conn, pool, 1)
+    assert await slots.reserve(two.second, row) is None
+    await two.first.commit()
+    assert await slots.reserve(two.second, row)
+    assert await slots.reserve(two.second, row) is None
+
+
+async def test_room_comes_and_goes_from_the_top_and_keeps_its_ranks(house: House) -> None:
+    pool = await house.pool(slots=4)
+    rows = "SELECT array_agg(format('%s@%s', ordinal, rank) ORDER BY ordinal) FROM slots"
+    before = await house.value(rows)
+    async with house.deps.db.transaction() as conn:
+        await slotting.clear(conn, pool, 2)
+    assert await house.value("SELECT array_agg(ordinal ORDER BY ordinal) FROM slots") == [1, 2]
+    async with house.deps.db.transaction() as conn:
+        await slotting.furnish(conn, house.deps, pool)
+    assert await house.value(rows) == before
 
 
 # -- the end of a server ----------------------------------------------------------------------------------------------

@@ -17,7 +17,13 @@ SELECT format('%s %s is %s: %s', 'database', instance_id, status, last_error) FR
 WHERE status <> ALL ('{{{",".join(AT_REST)}}}') OR lease_until IS NOT NULL OR status = 'purged' AND server_id IS NOT NULL
 UNION ALL
 SELECT format('%s %s is %s: %s', 'server', name, status, last_error) FROM servers
-WHERE status NOT IN ('active', 'gone') AND keep_data_until IS NULL OR lease_until IS NOT NULL"""
+WHERE status NOT IN ('active', 'gone') AND keep_data_until IS NULL OR lease_until IS NOT NULL
+UNION ALL
+SELECT format('%s %s is %s: %s', 'operation', kind, state, last_error) FROM operations
+WHERE state IN ('pending', 'running') OR lease_until IS NOT NULL
+UNION ALL
+SELECT format('the step of %s is %s and held: %s', name, state, held) FROM operation_steps
+WHERE state IN ('pending', 'running', 'undoing') OR held"""
 
 SEATS = """
 SELECT format('database %s (%s, %s) has %s slots', d.id, d.instance_id, d.status, count(t.database_id))
@@ -44,7 +50,13 @@ FROM servers s LEFT JOIN LATERAL (
   SELECT after FROM events WHERE subject = 'server' AND subject_id = s.id AND after IS NOT NULL
   AND action NOT LIKE 'server.health_%' ORDER BY id DESC LIMIT 1
 ) e ON true
-WHERE e.after IS DISTINCT FROM s.status"""
+WHERE e.after IS DISTINCT FROM s.status
+UNION ALL
+SELECT format('operation %s is %s, its last event says %s', o.id, o.state, e.after)
+FROM operations o LEFT JOIN LATERAL (
+  SELECT after FROM events WHERE subject = 'operation' AND subject_id = o.id ORDER BY id DESC LIMIT 1
+) e ON true
+WHERE e.after IS DISTINCT FROM o.state"""
 
 DATABASES_HERE = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"
 ROLES_HERE = "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND NOT rolsuper"

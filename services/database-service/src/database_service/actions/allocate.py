@@ -27,6 +27,7 @@ from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers.newborn import Held, new_seated, new_waiting
 from database_service.reconcilers.ordering import new_dedicated
 from database_service.store import databases, events, servers, slots
+from database_service.store.changes import DATABASE_CHANGED
 from database_service.store.pool import Conn
 
 RACES = 5
@@ -69,7 +70,7 @@ async def _awaited(
         answer = await current_answer(deps, instance_id)
         return isinstance(answer, Allocation)
 
-    await until(deps, instance_id, patience, allocated)
+    await until(deps, DATABASE_CHANGED, instance_id, patience, allocated)
     return answer
 
 

@@ -21,13 +21,13 @@ async def wait_for(deps: Deps, instance_id: InstanceId, wait: timedelta) -> None
             database = await databases.of_instance(conn, instance_id)
         return database is None or database.status not in UNFINISHED
 
-    await until(deps, instance_id, wait, finished)
+    await until(deps, DATABASE_CHANGED, instance_id, wait, finished)
 
 
-async def until(deps: Deps, instance_id: InstanceId, wait: timedelta, done: Callable[[], Awaitable[bool]]) -> None:
-    """Returns when `done`, which is asked now and at each change of the instance's row, or after `wait`."""
+async def until(deps: Deps, channel: str, key: str, wait: timedelta, done: Callable[[], Awaitable[bool]]) -> None:
+    """Returns when `done`, which is asked now and at each change of the row that `channel` tells of by `key`, or after `wait`."""
     patience = min(wait, deps.policy.longest_wait).total_seconds()
-    with deps.changes.watch(DATABASE_CHANGED, instance_id) as changed:
+    with deps.changes.watch(channel, key) as changed:
         try:
             async with asyncio.timeout(patience):
                 while not await done():

@@ -14,6 +14,7 @@ RECONCILE_SERVER = "reconcile_server"
 RECONCILE_DATABASE = "reconcile_database"
 RECONCILE_CAPACITY = "reconcile_capacity"
 RECONCILE_DRIFT = "reconcile_drift"
+RUN_OPERATION = "run_operation"
 
 ROUTES = {
     "provision_database_pool": PROVISIONING,
@@ -25,6 +26,8 @@ ROUTES = {
     "sweep_servers": MONITORING,
     "health_check_db_pools": MONITORING,
     "enforce_limits": MONITORING,
+    "sweep_operations": MONITORING,
+    RUN_OPERATION: MAINTENANCE,
     "refill_spares": MAINTENANCE,
     "cleanup_failed_pools": MAINTENANCE,
     "purge_released": MAINTENANCE,

@@ -17,6 +17,7 @@ from database_service.broker.celery import (
     RECONCILE_DATABASE,
     RECONCILE_DRIFT,
     RECONCILE_SERVER,
+    RUN_OPERATION,
 )
 from database_service.observability import metrics
 
@@ -56,6 +57,9 @@ class Courier:
 
     def database(self, database_id: UUID) -> None:
         self._put(RECONCILE_DATABASE, str(database_id))
+
+    def operation(self, operation_id: UUID) -> None:
+        self._put(RUN_OPERATION, str(operation_id))
 
     def capacity(self) -> None:
         self._put(RECONCILE_CAPACITY)

@@ -11,6 +11,8 @@ class Nudge(Protocol):
 
     def database(self, database_id: UUID) -> None: ...
 
+    def operation(self, operation_id: UUID) -> None: ...
+
     def capacity(self) -> None:
         """Somebody waits for room, or spares were used up."""
         ...
@@ -27,6 +29,9 @@ class Silent:
         pass
 
     def database(self, database_id: UUID) -> None:
+        pass
+
+    def operation(self, operation_id: UUID) -> None:
         pass
 
     def capacity(self) -> None:

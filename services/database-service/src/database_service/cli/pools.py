@@ -32,7 +32,7 @@ def list_pools(
 ) -> None:
     """List servers."""
     with session(context).client() as client:
-        pools = _all(client, status=status, server_type=server_type)
+        pools = all_pools(client, status=status, server_type=server_type)
     if as_json:
         show_json({"pools": pools, "total_count": len(pools)})
     else:
@@ -50,9 +50,7 @@ def order(
     as_json: Json = False,
 ) -> None:
     """Order a pool. It is made in the background; `dbs pools show` follows it."""
-    if cpu is not None and not isfinite(cpu):
-        raise CommandFailed(f"--cpu {cpu} is no number of CPUs.", Exit.USAGE)
-    asked = {"max_instances": slots, "cpu_limit": cpu, "memory_limit": _bytes(memory)}
+    asked = {"max_instances": slots, "cpu_limit": cpu_count(cpu), "memory_limit": byte_count(memory)}
     body = {name: value for name, value in asked.items() if value is not None}
     with session(context).client("Ordering") as client:
         _show(client.post("/admin/pools", body | {"priority": priority, "manual": manual}).body, as_json=as_json)
@@ -133,7 +131,7 @@ def adopt(
         _show(client.post("/admin/pools/adopt", body | {"confirm": confirm}, patience=STEP_S).body, as_json=as_json)
 
 
-def _all(client: Client, *, status: str | None = None, server_type: str | None = None) -> list[dict[str, Any]]:
+def all_pools(client: Client, *, status: str | None = None, server_type: str | None = None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     cursor: object = None
     while True:
@@ -146,7 +144,7 @@ def _all(client: Client, *, status: str | None = None, server_type: str | None =
 
 def _path(client: Client, pool: str) -> str:
     """A name is looked up: people remember names, the API knows ids."""
-    found = next((known for known in _all(client) if pool in (known["name"], known["id"])), None)
+    found = next((known for known in all_pools(client) if pool in (known["name"], known["id"])), None)
     if found is None and not _is_id(pool):
         raise CommandFailed(f"There is no server {pool}.", Exit.NOT_FOUND)
     return f"/admin/pools/{segment(found['id'] if found else pool)}"
@@ -169,7 +167,7 @@ def _show(pool: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(pool)
         return
-    names = ("id", *_COLUMNS, "cordon_reason", "postgres_version", "cpu_limit", "health_message", "last_error")
+    names = ("id", *_COLUMNS, "cordon_reason", "postgres_version", "image", "cpu_limit", "health_message", "last_error")
     shown = {name: pool.get(name) for name in names}
     render.facts(out, shown | _rendered(pool))
 
@@ -196,7 +194,13 @@ def _password(path: Path | None) -> str:
         raise CommandFailed(f"The password file {path} cannot be read: {e.strerror}.", Exit.USAGE) from e
 
 
-def _bytes(memory: str | None) -> object:
+def cpu_count(cpu: float | None) -> float | None:
+    if cpu is not None and not isfinite(cpu):
+        raise CommandFailed(f"--cpu {cpu} is no number of CPUs.", Exit.USAGE)
+    return cpu
+
+
+def byte_count(memory: str | None) -> object:
     try:
         return parse_bytes(memory)
     except ValueError as e:

@@ -49,6 +49,10 @@ def render_arguments(scripts: Iterable[Script]) -> tuple[list[str], list[str], l
 # -- roles ------------------------------------------------------------------------------------------------------------
 
 
+def change_password(role: str, verifier: str) -> Script:
+    return Script("ALTER ROLE %I PASSWORD %L", (role, verifier))
+
+
 def create_owner(owner: str) -> Script:
     return joined(
         (

@@ -22,7 +22,8 @@ SELECT read_only,
        (SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())::float8 AS oldest_transaction_s,
        (SELECT count(*) FROM pg_database WHERE NOT datistemplate)::int AS databases,
-       extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 AS uptime_s
+       extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 AS uptime_s,
+       to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS started_at
 FROM mode
 """
 """The message is transactional: it is a real commit that WAL must take, and it leaves nothing to clean up."""
@@ -31,8 +32,8 @@ FROM mode
 async def probe(admin: Admin, timeout: timedelta) -> Probe:
     """See Tenants.probe. `timeout` is for the login and for the query together.
 
-    Facts: connections_used, connections_max, oldest_transaction_s, databases, in_recovery, uptime_s. Sizes are not
-    among them: they cost a look at every file.
+    Facts: connections_used, connections_max, oldest_transaction_s, databases, in_recovery, uptime_s, and started_at by
+    the server's own clock. Sizes are not among them: they cost a look at every file.
     """
     try:
         async with asyncio.timeout(timeout.total_seconds()):
@@ -64,6 +65,7 @@ def _facts(row: asyncpg.Record) -> Mapping[str, object]:
         "databases": row["databases"],
         "in_recovery": row["in_recovery"],
         "uptime_s": round(row["uptime_s"], 1),
+        "started_at": row["started_at"],
     }
 
 

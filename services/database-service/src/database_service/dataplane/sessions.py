@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from database_service.dataplane import databases, enforce, hardening, probe, roles, strays
+from database_service.dataplane import administrators, databases, enforce, hardening, probe, roles, strays
 from database_service.dataplane.connect import AdminSessions, Moment, OnStatement, Patience, Raced
 from database_service.domain.ids import ServerId
 from database_service.domain.plans import Limits
@@ -50,7 +50,9 @@ class TenantServers:
     def __init__(
         self, width: int = BUILD_WIDTH, patience: Patience | None = None, on_statement: OnStatement = _unwatched
     ) -> None:
-        self._sessions = AdminSessions(width, patience or Patience(), on_statement)
+        self._patience = patience or Patience()
+        self._on_statement = on_statement
+        self._sessions = AdminSessions(width, self._patience, on_statement)
         self._dropping: defaultdict[ServerId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> "TenantServers":
@@ -68,6 +70,14 @@ class TenantServers:
     @_again_when_raced
     async def harden(self, admin: Admin, templates: Sequence[str]) -> None:
         await hardening.harden(self._sessions, admin, templates)
+
+    async def change_password(self, current: Admin, following: Admin) -> None:
+        verifier = await asyncio.to_thread(scram_verifier, following.password)
+        await self._change_password(current, following, verifier)
+
+    @_again_when_raced
+    async def _change_password(self, current: Admin, following: Admin, verifier: str) -> None:
+        await administrators.change_password(current, following, verifier, self._patience, self._on_statement)
 
     async def build(self, admin: Admin, tenant: TenantSpec) -> None:
         await self._build(admin, tenant, await _verifiers(tenant.logins))

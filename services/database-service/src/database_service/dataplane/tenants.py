@@ -23,6 +23,10 @@ class Tenants(Protocol):
         """Take everything from PUBLIC in postgres and template1, and make our templates to build from."""
         ...
 
+    async def change_password(self, current: Admin, following: Admin) -> None:
+        """The administrator's role has the password that follows. One that it has already is success; no session ends."""
+        ...
+
     async def build(self, admin: Admin, tenant: TenantSpec) -> None:
         """Roles, database, grants, limits and logins as `tenant` says, open for login.
 

@@ -1,5 +1,6 @@
 """How much room there should be: what to order, what to keep ready, and in which order seats are taken."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import ceil
 
@@ -52,3 +53,15 @@ def slot_rank(placement: Placement, priority: int, seq: int, ordinal: int) -> in
     """
     first, second = (ordinal, seq) if placement is Placement.SPREAD else (seq, ordinal)
     return (1000 - priority) << 48 | (first & 0xFFFFFF) << 24 | (second & 0xFFFFFF)
+
+
+def ordinals_to_add(present: Collection[int], wanted: int) -> list[int]:
+    """The lowest free ordinals that make `wanted` slots of those that are there."""
+    missing = max(0, wanted - len(present))
+    return [ordinal for ordinal in range(1, wanted + len(present) + 1) if ordinal not in present][:missing]
+
+
+def ordinals_to_remove(free: Collection[int], present: int, wanted: int) -> list[int] | None:
+    """The highest of the free ordinals, so that `wanted` of `present` slots are left. None: more are in use."""
+    surplus = max(0, present - wanted)
+    return sorted(free, reverse=True)[:surplus] if surplus <= len(free) else None

@@ -73,6 +73,13 @@ class DriftNotFound(ServiceError):
         super().__init__(f"There is no drift {drift}.")
 
 
+class OperationNotFound(ServiceError):
+    code = "operation_not_found"
+
+    def __init__(self, operation: object) -> None:
+        super().__init__(f"There is no operation {operation}.")
+
+
 class DatabaseGone(ServiceError):
     code = "database_gone"
 
@@ -137,6 +144,34 @@ class ServerNotEmpty(ServiceError):
 
     def __init__(self, server: str, databases: int) -> None:
         super().__init__(f"The server {server} still holds {databases} database(s); release or move them first.")
+
+
+class ServerNotActive(ServiceError):
+    code = "server_not_active"
+
+    def __init__(self, server: str, status: str) -> None:
+        super().__init__(f"The server {server} is {status}; only an active one can be changed.")
+
+
+class ServerBusy(ServiceError):
+    code = "server_busy"
+
+    def __init__(self, server: str, operation: object) -> None:
+        super().__init__(f"The server {server} is part of the operation {operation}, which is not over yet.")
+
+
+class SlotsInUse(ServiceError):
+    code = "slots_in_use"
+
+    def __init__(self, server: str, used: int, wanted: int) -> None:
+        super().__init__(f"The server {server} has {used} slots in use, spares included; it cannot have only {wanted}.")
+
+
+class OperationOver(ServiceError):
+    code = "operation_over"
+
+    def __init__(self, operation: object, state: str) -> None:
+        super().__init__(f"The operation {operation} is over: it is {state}.")
 
 
 class AdoptionRefused(ServiceError):

@@ -9,6 +9,7 @@ DatabaseId = NewType("DatabaseId", UUID)
 LoginId = NewType("LoginId", UUID)
 TokenId = NewType("TokenId", UUID)
 DriftId = NewType("DriftId", UUID)
+OperationId = NewType("OperationId", UUID)
 
 # Opaque ids that belong to the caller: 1-64 of [A-Za-z0-9._-]; checked once, at the door.
 InstanceId = NewType("InstanceId", str)

@@ -5,13 +5,14 @@ from datetime import datetime
 from uuid import uuid4
 
 from database_service.deps import Deps
-from database_service.domain import capacity, naming
+from database_service.domain import naming
 from database_service.domain.ids import CustomerId, InstanceId, ServerId, Who
 from database_service.domain.plans import PLANS, ServerType, Tier
 from database_service.domain.secret import Secret
 from database_service.domain.servers import Address, Server, Status
+from database_service.reconcilers import slotting
 from database_service.secretbox import new_password, random_name_bytes
-from database_service.store import events, servers, slots
+from database_service.store import events, servers
 from database_service.store.pool import Conn
 
 ADMIN_USER = "dbs_admin"
@@ -80,14 +81,9 @@ async def place(conn: Conn, deps: Deps, who: Who, order: Order, why: str | None)
     )  # fmt: skip
     if server is None:
         return None
-    await slots.insert(conn, server.id, _ranks(deps, server))
+    await slotting.furnish(conn, deps, server)
     await _note(conn, server, who, now, why)
     return server
-
-
-def _ranks(deps: Deps, server: Server) -> list[int]:
-    ordinals = range(1, server.max_instances + 1)
-    return [capacity.slot_rank(deps.policy.placement, server.priority, server.seq, ordinal) for ordinal in ordinals]
 
 
 async def _note(conn: Conn, server: Server, who: Who, now: datetime, why: str | None) -> None:

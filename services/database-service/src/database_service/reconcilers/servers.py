@@ -41,6 +41,7 @@ from database_service.store.pool import Conn
 log = structlog.get_logger(__name__)
 
 PROBE_TIMEOUT = timedelta(seconds=5)
+LEAST_PATIENCE = timedelta(milliseconds=400)
 TIGHTEST_POLL = timedelta(milliseconds=50)
 SLOWEST_POLL = timedelta(seconds=2)
 UNKNOWN_AGAIN = timedelta(seconds=10)
@@ -117,7 +118,7 @@ async def look(deps: Deps, server: Server) -> Seen:
 async def _observe(deps: Deps, server: Server) -> Seen:
     if server.provisioner not in deps.provisioners and server.address:
         return Seen(Presence.RUNNING, server.address)
-    return await _provisioner(deps, server).observe(server.id)
+    return await provisioner_of(deps, server).observe(server.id)
 
 
 async def _probe(deps: Deps, server: Server, address: Address) -> Probe:
@@ -125,7 +126,15 @@ async def _probe(deps: Deps, server: Server, address: Address) -> Probe:
         admin = admin_of(deps, server, address)
     except ServiceError as e:
         return Probe(ok=False, why=said(e))
-    return await deps.tenants.probe(admin, PROBE_TIMEOUT)
+    return await deps.tenants.probe(admin, _patience(deps, server))
+
+
+def _patience(deps: Deps, server: Server) -> timedelta:
+    """While a server starts its address may swallow the first packets, which are sent again only after a second: a login is
+    then better tried anew. The longer a start takes, the more a login may."""
+    if server.status is not Status.INITIALIZING:
+        return PROBE_TIMEOUT
+    return min(PROBE_TIMEOUT, max(LEAST_PATIENCE, (deps.now() - server.status_since) / 2))
 
 
 async def _tenants_left(deps: Deps, server: Server) -> int:
@@ -136,7 +145,8 @@ async def _tenants_left(deps: Deps, server: Server) -> int:
         return await slots.occupied(conn, server.id)
 
 
-def _provisioner(deps: Deps, server: Server) -> Provisioner:
+def provisioner_of(deps: Deps, server: Server) -> Provisioner:
+    """ProvisioningFailed in a process that has none of this kind."""
     try:
         return deps.provisioners[server.provisioner]
     except KeyError:
@@ -149,13 +159,13 @@ def _provisioner(deps: Deps, server: Server) -> Provisioner:
 async def _act(deps: Deps, server: Server, seen: Seen, move: Move) -> None:
     match move:
         case Ensure():
-            await _provisioner(deps, server).ensure(spec_of(deps, server))
+            await provisioner_of(deps, server).ensure(spec_of(deps, server))
         case Open():
             await deps.tenants.harden(admin_of(deps, server, seen.address), sorted(TEMPLATES))
             # From here on an empty place is a loss: the provisioner is told before anybody's data is there.
-            await _provisioner(deps, server).ensure(replace(spec_of(deps, server), made_before=True))
+            await provisioner_of(deps, server).ensure(replace(spec_of(deps, server), made_before=True))
         case Remove(keep_data):
-            await _provisioner(deps, server).remove(server.id, keep_data=keep_data)
+            await provisioner_of(deps, server).remove(server.id, keep_data=keep_data)
         case Become() | Wait() | Rest():
             pass
 

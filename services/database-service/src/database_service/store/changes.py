@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 DATABASE_CHANGED = "database_changed"
+OPERATION_CHANGED = "operation_changed"
 TOKEN_CHANGED = "token_changed"  # noqa: S105  a channel's name
 RETRY_S = 1.0
 
@@ -79,7 +80,7 @@ class Changes:
         try:
             closed = asyncio.Event()
             conn.add_termination_listener(lambda _: closed.set())
-            for channel in (DATABASE_CHANGED, TOKEN_CHANGED):
+            for channel in (DATABASE_CHANGED, OPERATION_CHANGED, TOKEN_CHANGED):
                 await conn.add_listener(channel, self._wake)
             self._wake_all()  # whatever changed while nobody listened
             await self._keep_asking(conn, closed)

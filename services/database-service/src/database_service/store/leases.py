@@ -6,12 +6,13 @@ from uuid import UUID
 
 from database_service.store.pool import Conn
 
-Table = Literal["servers", "databases", "drift"]
+Table = Literal["servers", "databases", "operations", "drift"]
 
 RELEASE: dict[Table, str] = {
     "servers": "UPDATE servers SET lease_until = NULL, lease_token = NULL WHERE id = $1 AND lease_token = $2",
     "databases": "UPDATE databases SET lease_until = NULL, lease_token = NULL WHERE id = $1 AND lease_token = $2",
     "drift": "UPDATE drift SET lease_until = NULL, lease_token = NULL WHERE id = $1 AND lease_token = $2",
+    "operations": "UPDATE operations SET lease_until = NULL, lease_token = NULL WHERE id = $1 AND lease_token = $2",
 }
 
 DUE: dict[Table, str] = {
@@ -22,6 +23,8 @@ SELECT id FROM databases
 WHERE due_at <= $1 AND status <> 'waiting' AND (lease_until IS NULL OR lease_until <= $1) ORDER BY due_at LIMIT $2""",
     "drift": """
 SELECT id FROM drift WHERE due_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY due_at LIMIT $2""",
+    "operations": """
+SELECT id FROM operations WHERE due_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY due_at LIMIT $2""",
 }
 
 

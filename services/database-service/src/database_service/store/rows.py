@@ -2,9 +2,11 @@
 
 import asyncpg
 
+from database_service.domain import drift
 from database_service.domain.databases import Ask, Database, Login, LoginState
 from database_service.domain.databases import Status as DatabaseStatus
-from database_service.domain.drift import Drift, Finding, Kind
+from database_service.domain.drift import Drift, Finding
+from database_service.domain.operations import Kind, Operation, State, Step, StepState, Target, Values, Wish
 from database_service.domain.plans import ServerType, Tier
 from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
@@ -23,6 +25,13 @@ DRIFT = """d.id, d.seq, d.kind, d.provisioner, d.server_id, d.server_name, d.thi
  d.last_seen, d.gone_at, d.confirmation, d.confirmed_at, d.confirmed_by, d.begun_at, d.due_at, d.attempts, d.last_error"""
 
 LOGIN = "l.id, l.database_id, l.role, l.password_sealed, l.state, l.created_at, l.expires_at"
+
+
+OPERATION = """o.id, o.seq, o.kind, o.state, o.state_since, o.target, o.wish, o.created_by, o.due_at, o.version, o.last_error,
+ o.created_at, o.finished_at"""
+
+STEP = """p.operation_id, p.ordinal, p.name, p.subject_id, p.state, p.state_since, p.detail, p.error, p.started_at,
+ p.finished_at"""
 
 
 def server_of(row: asyncpg.Record) -> Server:
@@ -120,7 +129,7 @@ def login_of(row: asyncpg.Record) -> Login:
 
 def drift_of(row: asyncpg.Record) -> Drift:
     finding = Finding(
-        kind=Kind(row["kind"]),
+        kind=drift.Kind(row["kind"]),
         provisioner=row["provisioner"],
         server_id=row["server_id"],
         server_name=row["server_name"],
@@ -143,4 +152,39 @@ def drift_of(row: asyncpg.Record) -> Drift:
         due_at=row["due_at"],
         attempts=row["attempts"],
         last_error=row["last_error"],
+    )
+
+
+def operation_of(row: asyncpg.Record) -> Operation:
+    return Operation(
+        id=row["id"],
+        seq=row["seq"],
+        kind=Kind(row["kind"]),
+        state=State(row["state"]),
+        state_since=row["state_since"],
+        target=Target(**row["target"]),
+        wish=Wish(row["wish"]) if row["wish"] else None,
+        created_by=row["created_by"],
+        due_at=row["due_at"],
+        version=row["version"],
+        last_error=row["last_error"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def step_of(row: asyncpg.Record) -> Step:
+    detail = row["detail"]
+    return Step(
+        operation_id=row["operation_id"],
+        ordinal=row["ordinal"],
+        name=row["name"],
+        subject_id=row["subject_id"],
+        state=StepState(row["state"]),
+        state_since=row["state_since"],
+        before=Values(**detail["before"]) if detail.get("before") else None,
+        seen_before=detail.get("seen_before"),
+        error=row["error"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
     )

@@ -3,7 +3,10 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import asyncpg
+
 from database_service.domain.ids import ServerId
+from database_service.domain.operations import Values
 from database_service.domain.servers import Server, Status
 from database_service.store.pool import Conn
 from database_service.store.rows import SERVER, server_of
@@ -138,7 +141,85 @@ RETURNING {SERVER}"""
 
 
 async def deprovision(conn: Conn, server_id: ServerId, now: datetime, keep_data_until: datetime | None) -> Server:
-    row = await conn.fetchrow(DEPROVISION, server_id, now, keep_data_until)
+    return _there(await conn.fetchrow(DEPROVISION, server_id, now, keep_data_until), server_id)
+
+
+TAKE = f"""
+UPDATE servers s SET lease_until = $3, lease_token = $4, version = s.version + 1
+WHERE s.id = $1 AND s.status NOT IN ('deprovisioning', 'gone') AND (s.lease_until IS NULL OR s.lease_until <= $2)
+RETURNING {SERVER}"""
+
+
+async def take(conn: Conn, server_id: ServerId, now: datetime, lease: timedelta, token: UUID) -> Server | None:
+    """As `claim`, for an operation, which does not wait until the server itself is due. None also where it is leaving."""
+    row = await conn.fetchrow(TAKE, server_id, now, now + lease, token)
+    return server_of(row) if row else None
+
+
+CHANGE = f"""
+UPDATE servers s SET image = $2, memory_limit = $3, cpu_limit = $4, max_instances = $5, updated_at = $6,
+  version = s.version + 1
+WHERE s.id = $1
+RETURNING {SERVER}"""
+
+
+async def change(conn: Conn, server_id: ServerId, values: Values, now: datetime) -> Server:
+    """It should be like this from now on. For a row that is locked."""
+    row = await conn.fetchrow(
+        CHANGE, server_id, values.image, values.memory_limit, values.cpu_limit, values.max_instances, now
+    )
+    return _there(row, server_id)
+
+
+EXPECT_DOWN = f"""
+UPDATE servers s SET health_status = 'unhealthy', health_message = $3, version = s.version + 1
+WHERE s.id = $1 AND s.version = $2
+RETURNING {SERVER}"""
+
+
+async def expect_down(conn: Conn, server_id: ServerId, version: int, why: str) -> Server | None:
+    """It is about to be restarted, and takes no databases until it was seen well again. None: it changed meanwhile."""
+    row = await conn.fetchrow(EXPECT_DOWN, server_id, version, why)
+    return server_of(row) if row else None
+
+
+WANT_PASSWORD = f"""
+UPDATE servers s SET admin_password_next = coalesce(s.admin_password_next, $2), version = s.version + 1
+WHERE s.id = $1
+RETURNING {SERVER}"""
+
+
+async def want_password(conn: Conn, server_id: ServerId, sealed: bytes) -> Server:
+    """The password it is to be given; one that it may have been given already stays. For a row that is locked."""
+    return _there(await conn.fetchrow(WANT_PASSWORD, server_id, sealed), server_id)
+
+
+TURN_PASSWORD = f"""
+UPDATE servers s SET admin_password_sealed = s.admin_password_next, admin_password_next = NULL,
+  admin_password_version = s.admin_password_version + 1, updated_at = $3, version = s.version + 1,
+  due_at = least(s.due_at, $3), lease_until = NULL, lease_token = NULL
+WHERE s.id = $1 AND s.version = $2 AND s.admin_password_next IS NOT NULL
+RETURNING {SERVER}"""
+
+
+async def turn_password(conn: Conn, server_id: ServerId, version: int, now: datetime) -> Server | None:
+    """The next password is the current one, and the row is given back. None: the row changed meanwhile."""
+    row = await conn.fetchrow(TURN_PASSWORD, server_id, version, now)
+    return server_of(row) if row else None
+
+
+CHOOSE = f"""
+SELECT {SERVER} FROM servers s
+WHERE s.status = 'active' AND ($1::text IS NULL OR s.server_type = $1) AND ($2 OR s.provisioner <> 'external')
+ORDER BY s.seq"""
+
+
+async def choose(conn: Conn, server_type: str | None, *, external: bool) -> list[Server]:
+    """Active servers of this type; those that somebody else runs only where they are wanted too."""
+    return [server_of(row) for row in await conn.fetch(CHOOSE, server_type, external)]
+
+
+def _there(row: asyncpg.Record | None, server_id: ServerId) -> Server:
     if row is None:
         raise LookupError(f"server {server_id} vanished under its lock")
     return server_of(row)

@@ -1,6 +1,6 @@
 """Rows of `slots`: capacity as rows, so that taking a seat is one statement and no counter can drift."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,13 +10,6 @@ from database_service.store.pool import Conn
 
 OPEN = "s.status = 'active' AND NOT s.cordoned AND NOT s.manual AND s.health_status <> 'unhealthy'"
 """A server that takes new databases."""
-
-INSERT = "INSERT INTO slots (server_id, ordinal, rank) SELECT $1, o, r FROM unnest($2::int[], $3::bigint[]) AS t (o, r)"
-
-
-async def insert(conn: Conn, server_id: ServerId, ranks: Sequence[int]) -> None:
-    """One slot for each rank, numbered from 1."""
-    await conn.execute(INSERT, server_id, list(range(1, len(ranks) + 1)), list(ranks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +66,31 @@ FREE = "UPDATE slots SET database_id = NULL WHERE database_id = $1"
 
 async def free(conn: Conn, database_id: DatabaseId) -> None:
     await conn.execute(FREE, database_id)
+
+
+LOCK = "SELECT ordinal, database_id FROM slots WHERE server_id = $1 ORDER BY ordinal FOR UPDATE"
+
+
+async def lock(conn: Conn, server_id: ServerId) -> Mapping[int, DatabaseId | None]:
+    """All slots of a server and who has them, held until the transaction ends. A reservation in flight is waited for; those
+    that come meanwhile pass by."""
+    return {row["ordinal"]: row["database_id"] for row in await conn.fetch(LOCK, server_id)}
+
+
+ADD = "INSERT INTO slots (server_id, ordinal, rank) SELECT $1, o, r FROM unnest($2::int[], $3::bigint[]) AS t (o, r)"
+
+
+async def add(conn: Conn, server_id: ServerId, ranks: Mapping[int, int]) -> None:
+    """A slot for each ordinal, with its rank."""
+    await conn.execute(ADD, server_id, list(ranks.keys()), list(ranks.values()))
+
+
+REMOVE = "DELETE FROM slots WHERE server_id = $1 AND ordinal = ANY($2::int[]) AND database_id IS NULL"
+
+
+async def remove(conn: Conn, server_id: ServerId, ordinals: Sequence[int]) -> None:
+    """These, which are free; for slots that are locked."""
+    await conn.execute(REMOVE, server_id, list(ordinals))
 
 
 REMOVE_FREE = "DELETE FROM slots WHERE server_id = $1 AND database_id IS NULL"

@@ -10,9 +10,9 @@ from celery import Celery, Task
 from database_service.actions.allocate import provision_dedicated
 from database_service.actions.order_server import order_pool
 from database_service.broker import celery as names
-from database_service.domain.ids import TASK, CustomerId, DatabaseId, InstanceId, ServerId, Who
+from database_service.domain.ids import TASK, CustomerId, DatabaseId, InstanceId, OperationId, ServerId, Who
 from database_service.domain.plans import plan_of
-from database_service.reconcilers import capacity, databases, drift, servers, sweep, upkeep
+from database_service.reconcilers import capacity, databases, drift, operations, servers, sweep, upkeep
 from database_service.tasks.loop import loop
 
 START_PATIENCE = timedelta(seconds=30)
@@ -27,6 +27,8 @@ def register(app: Celery) -> None:
     app.task(name=names.RECONCILE_CAPACITY)(one_at_a_time(reconcile_capacity))
     app.task(name="sweep")(one_at_a_time(sweep_databases))
     app.task(name="sweep_servers")(one_at_a_time(sweep_servers))
+    app.task(name="sweep_operations")(one_at_a_time(sweep_operations))
+    app.task(name=names.RUN_OPERATION)(run_operation)
     app.task(name="health_check_db_pools")(one_at_a_time(health_check_db_pools))
     app.task(name="enforce_limits")(one_at_a_time(enforce_limits))
     app.task(name="refill_spares")(one_at_a_time(reconcile_capacity))
@@ -83,6 +85,14 @@ def sweep_databases() -> None:
 
 def sweep_servers() -> None:
     loop.run(sweep.sweep_servers)
+
+
+def sweep_operations() -> None:
+    loop.run(sweep.sweep_operations)
+
+
+def run_operation(operation_id: str, request_id: str | None = None) -> None:
+    loop.run(lambda deps: operations.settle(deps, OperationId(UUID(operation_id)), START_PATIENCE), request_id)
 
 
 def health_check_db_pools() -> None:

@@ -12,6 +12,7 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     every: dict[str, float] = {
         "sweep": settings.sweep_interval_s,
         "sweep_servers": settings.sweep_interval_s,
+        "sweep_operations": settings.sweep_interval_s,
         "health_check_db_pools": settings.health_interval_s,
         "enforce_limits": settings.enforce_interval_s,
         "refill_spares": settings.refill_interval_s,

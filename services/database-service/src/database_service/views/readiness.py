@@ -6,7 +6,8 @@ from database_service.deps import Deps
 
 OVERDUE = """
 SELECT greatest(interval '0', $1 - least((SELECT min(due_at) FROM servers WHERE due_at IS NOT NULL),
-                                         (SELECT min(due_at) FROM databases WHERE due_at IS NOT NULL)))"""
+                                         (SELECT min(due_at) FROM databases WHERE due_at IS NOT NULL),
+                                         (SELECT min(due_at) FROM operations WHERE due_at IS NOT NULL)))"""
 
 
 async def overdue(deps: Deps) -> timedelta:

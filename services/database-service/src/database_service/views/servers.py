@@ -67,6 +67,7 @@ class ServerView:
     host: str | None
     port: int | None
     postgres_version: str | None
+    image: str | None
     cpu_limit: float
     memory_limit: int
     facts: Mapping[str, object]
@@ -100,8 +101,8 @@ class ServerPage:
 _SELECT = """
 SELECT s.id, s.seq, s.name, s.server_type, s.provisioner, s.status, s.status_since, s.health_status, s.health_message,
        s.last_health_check, s.cordoned, s.cordon_reason, s.manual, s.priority, s.max_instances, s.instance_id, s.customer_id,
-       s.plan_tier, s.host, s.port, s.postgres_version, s.cpu_limit, s.memory_limit, s.facts, s.attempts, s.last_error,
-       s.created_at, s.updated_at, slot.used, slot.free, spare.spares
+       s.plan_tier, s.host, s.port, s.postgres_version, s.image, s.cpu_limit, s.memory_limit, s.facts, s.attempts,
+       s.last_error, s.created_at, s.updated_at, slot.used, slot.free, spare.spares
 FROM servers s
 CROSS JOIN LATERAL (SELECT count(database_id) AS used, count(*) - count(database_id) AS free FROM slots
                     WHERE slots.server_id = s.id) slot

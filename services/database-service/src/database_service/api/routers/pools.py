@@ -6,14 +6,16 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from database_service.actions import adopt_server, cordon_server
+from database_service.actions import adopt_server, change_servers, cordon_server
 from database_service.actions.check_server import check
 from database_service.actions.order_server import order_pool
 from database_service.actions.retire_server import retire as retire_server
 from database_service.api.inject import AdminReader, AdminWriter, Use
 from database_service.api.paging import Cursor, Limit, position_of
 from database_service.api.rendering import answer
+from database_service.api.routers.operations import shown
 from database_service.api.schemas.common import IdempotencyKey
+from database_service.api.schemas.operations import OperationOut, RolloutIn, RotateAdminPasswordIn
 from database_service.api.schemas.pools import (
     AdoptIn,
     AdoptionOut,
@@ -65,6 +67,29 @@ async def adopt(wanted: AdoptIn, asked: AdminWriter, deps: Use) -> Response:
         return answer(AdoptionOut.of(await adopt_server.look(deps, wanted.target())))
     server = await adopt_server.adopt(deps, wanted.target(), wanted.confirm, asked.who)
     return await _pool(deps, server.id, 202)
+
+
+@router.post("/rollout", status_code=202, responses={202: {"model": OperationOut}})
+async def rollout(wanted: RolloutIn, asked: AdminWriter, deps: Use, idempotency_key: IdempotencyKey = None) -> Response:
+    """Change image, memory, CPUs or slots of servers, one at a time; follow it at the `Location`."""
+    operation = await change_servers.roll_out(
+        deps, asked.who, wanted.chosen(), wanted.target(), request_key=idempotency_key
+    )
+    return await shown(deps, operation.id, 202)
+
+
+@router.post("/rotate-admin-password", status_code=202, responses={202: {"model": OperationOut}})
+async def rotate_admin_password(
+    asked: AdminWriter,
+    deps: Use,
+    wanted: RotateAdminPasswordIn = RotateAdminPasswordIn(),  # noqa: B008  it is frozen
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """New administrators' passwords, one server after the other; no session ends. Follow it at the `Location`."""
+    operation = await change_servers.rotate_admin_passwords(
+        deps, asked.who, wanted.chosen(), request_key=idempotency_key
+    )
+    return await shown(deps, operation.id, 202)
 
 
 @router.get("/{pool_id}", responses={200: {"model": PoolOut}})

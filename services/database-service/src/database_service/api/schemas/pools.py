@@ -19,14 +19,16 @@ Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Confirmation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Slots = Annotated[int, Field(ge=1, le=10_000)]
+Cpus = Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
+Memory = Annotated[int, Field(ge=64 * MIB, le=16 * 1024 * GIB)]
 
 
 class OrderIn(In):
     """A pool to order. What is left out is as the service is set."""
 
     max_instances: Slots | None = None
-    cpu_limit: Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)] | None = None
-    memory_limit: Annotated[int, Field(ge=64 * MIB, le=16 * 1024 * GIB)] | None = Field(None, description="Bytes.")
+    cpu_limit: Cpus | None = None
+    memory_limit: Memory | None = Field(None, description="Bytes.")
     priority: int = Field(0, ge=-1000, le=1000, description="Higher ones are filled first.")
     manual: bool = Field(False, description="Takes no databases by itself.")
 
@@ -83,6 +85,7 @@ class PoolOut(Out):
     host: str | None
     port: int | None
     postgres_version: str | None
+    image: str | None = Field(description="What it runs; null where its provisioner runs no images.")
     cpu_limit: float
     memory_limit: int = Field(description="Bytes.")
     facts: Mapping[str, object] = Field(description="Numbers that the last health check read.")
@@ -117,6 +120,7 @@ class PoolOut(Out):
             host=server.host,
             port=server.port,
             postgres_version=server.postgres_version,
+            image=server.image,
             cpu_limit=server.cpu_limit,
             memory_limit=server.memory_limit,
             facts=server.facts,

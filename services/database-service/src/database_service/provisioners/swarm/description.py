@@ -233,8 +233,11 @@ def differences(has: Api, wanted: Api) -> list[str]:
 
 def with_image_of(wanted: Api, has: Api) -> dict[str, Any]:
     """`wanted`, with the very image that `has` runs where both mean the same one: a tag that moved since is no change."""
+    return with_image(wanted, _same_image(image_of(has), image_of(wanted)))
+
+
+def with_image(wanted: Api, image: str) -> dict[str, Any]:
     template = wanted["TaskTemplate"]
-    image = _same_image(image_of(has), image_of(wanted))
     return {**wanted, "TaskTemplate": {**template, "ContainerSpec": {**template["ContainerSpec"], "Image": image}}}
 
 

@@ -100,6 +100,15 @@ class Engine:
         except ProvisioningFailed:
             return []  # it was to explain a failure that is told without it
 
+    def digest(self, reference: str) -> str | None:
+        """`sha256:…` of this image in its registry; None where there is no registry, or nothing of this name in it."""
+        try:
+            with self.speaking():
+                told: Api = self.client.inspect_distribution(reference)  # type: ignore[no-untyped-call]
+                return str(told["Descriptor"]["digest"])
+        except ProvisioningFailed:
+            return None
+
     def local_image(self, reference: str) -> Api | None:
         """The image as this engine has it; None where it has not."""
         with self.speaking():

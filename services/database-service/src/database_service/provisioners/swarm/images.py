@@ -1,12 +1,36 @@
 """Images: looked up before anything runs them, as Swarm stops the old server first and only then misses the new image."""
 
 import re
+import time
 from typing import Any
 
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.servers import Image
 from database_service.provisioners.swarm.description import Api
 from database_service.provisioners.swarm.engine import Engine, EngineAway
+
+ASKED_AGAIN_S = 60.0
+
+
+class Pins:
+    """Digests for new servers, so that a tag that moves does not change them. Registries are asked once in a minute: one that
+    is away must not hold up every server."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: dict[str, tuple[float, str]] = {}
+
+    def pin(self, reference: str) -> str:
+        """`repository:tag@sha256:…`, or the reference itself where no registry has it: then nodes run what they have."""
+        if "@" in reference:
+            return reference
+        asked_at, known = self._known.get(reference, (-ASKED_AGAIN_S, reference))
+        if time.monotonic() - asked_at < ASKED_AGAIN_S:
+            return known
+        digest = self._engine.digest(reference)
+        pinned = f"{reference}@{digest}" if digest else reference
+        self._known[reference] = time.monotonic(), pinned
+        return pinned
 
 
 def pinned(engine: Engine, reference: str) -> Image:

@@ -7,7 +7,8 @@ fence, does not know what a database is, and does not say why in words: that is 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 from uuid import UUID
@@ -18,7 +19,7 @@ from database_service.domain.servers import Address, Found, Image, Presence, See
 from database_service.provisioners.swarm import description, tasks
 from database_service.provisioners.swarm.description import Api, Stand
 from database_service.provisioners.swarm.engine import Engine, EngineAway, Hands, InUse, Outdated
-from database_service.provisioners.swarm.images import pinned
+from database_service.provisioners.swarm.images import Pins, pinned
 from database_service.provisioners.swarm.options import PORTS, Options
 from database_service.provisioners.swarm.storage import StoragePlace, is_server_id, places_in
 from database_service.provisioners.swarm.tasks import Task
@@ -41,6 +42,7 @@ class SwarmProvisioner:
         self._engine = engine
         self._options = options
         self._hands = hands or Hands(engine)
+        self._pins = Pins(engine)
         # Threads of its own: an engine that hangs must not take those that everybody else needs.
         self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="swarm")
 
@@ -140,8 +142,9 @@ class SwarmProvisioner:
         raise ProvisioningFailed(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
 
     def _create(self, spec: ServerSpec, wanted: Api) -> None:
+        image = self._pins.pin(description.image_of(wanted))
         try:
-            self._hands.create_service(wanted)
+            self._hands.create_service(description.with_image(wanted, image))
         except InUse:
             if self._engine.service(spec.id) is None:
                 raise ProvisioningFailed(f"a service {spec.name} that is not ours is in the Swarm already") from None
@@ -308,16 +311,30 @@ class SwarmProvisioner:
             return description.differences(known["Spec"], self._wanted(spec, known, secret_id=""))
 
     def _list_ours(self) -> Sequence[Found]:
-        services = {service["Spec"]["Labels"].get(description.SERVER): service for service in self._engine.services()}
-        ids = {*services, *self._ids_of_secrets(), *self._ids_of_volumes(), *self._ids_of_places()}
-        return [self._found(ServerId(UUID(text)), services.get(text)) for text in sorted(filter(is_server_id, ids))]
+        traces = defaultdict[str, list[str]](list)
+        for owner, told in self._all_traces():
+            traces[owner].append(told)
+        return [self._found(ServerId(UUID(owner)), traces[owner]) for owner in sorted(filter(is_server_id, traces))]
 
-    def _found(self, server_id: ServerId, service: Api | None) -> Found:
+    def _found(self, server_id: ServerId, traces: list[str]) -> Found:
         seen = self._observe(server_id)
-        name = service["Spec"]["Name"] if service else str(server_id)
+        kind, _, name = traces[0].partition(" ")
+        named = name if kind == "service" else str(server_id)
         place = self._place_of(server_id)
         labelled = place is None or not place.is_there() or place.is_labelled()
-        return Found(server_id, name, seen.presence, seen.address, tuple(self._traces(server_id)), labelled)
+        return Found(server_id, named, seen.presence, seen.address, tuple(traces), labelled)
+
+    def _all_traces(self) -> Iterator[tuple[str, str]]:
+        """Everything with our label or below our storage: whose it is, and what; services first."""
+        for service in self._engine.services():
+            yield _owner(service["Spec"]["Labels"]), f"service {service['Spec']['Name']}"
+        for secret in self._engine.secrets():
+            yield _owner(secret["Spec"]["Labels"]), f"secret {secret['Spec']['Name']}"
+        for volume in self._engine.volumes():
+            yield _owner(volume.get("Labels")), f"volume {volume['Name']}"
+        for root in self._options.roots:
+            for place in places_in(root):
+                yield str(place.id), f"directory {place.directory}"
 
     def _traces(self, server_id: ServerId) -> list[str]:
         """All that there is of it, in words."""
@@ -330,15 +347,6 @@ class SwarmProvisioner:
             *([f"directory {place.directory}"] if place and place.is_there() else []),
         ]
 
-    def _ids_of_secrets(self) -> set[str]:
-        return {secret["Spec"]["Labels"].get(description.SERVER, "") for secret in self._engine.secrets()}
-
-    def _ids_of_volumes(self) -> set[str]:
-        return {(volume.get("Labels") or {}).get(description.SERVER, "") for volume in self._engine.volumes()}
-
-    def _ids_of_places(self) -> set[str]:
-        return {str(place.id) for root in self._options.roots for place in places_in(root)}
-
     def _place(self, spec: ServerSpec) -> StoragePlace | None:
         root = self._options.root_of(spec.server_type)
         return StoragePlace(root, spec.id) if root else None
@@ -347,6 +355,10 @@ class SwarmProvisioner:
         """Where its place is; where it has none, where it would be."""
         places = [StoragePlace(root, server_id) for root in self._options.roots]
         return next((place for place in places if place.is_there()), places[0] if places else None)
+
+
+def _owner(labels: Mapping[str, str] | None) -> str:
+    return (labels or {}).get(description.SERVER, "")
 
 
 @contextlib.contextmanager

@@ -51,4 +51,4 @@ COMMENT ON TABLE drift_look IS 'The last look for drift: when, and what could no
 COMMENT ON COLUMN drift_look.wanted_at IS 'When somebody asked for a look; one that began later has answered it.';
 
 ALTER TABLE events DROP CONSTRAINT events_subject_check;
-ALTER TABLE events ADD CONSTRAINT events_subject_check CHECK (subject IN ('server', 'database', 'token', 'drift'));
+ALTER TABLE events ADD CONSTRAINT events_subject_check CHECK (subject IN ('server', 'database', 'token', 'operation', 'drift'));

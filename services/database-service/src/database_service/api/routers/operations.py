@@ -1,0 +1,80 @@
+"""Operations: long work that callers follow and steer."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from database_service.actions import steer_operation
+from database_service.actions.await_operation import wait_for
+from database_service.api.inject import DatabasesReader, DatabasesWriter, Use
+from database_service.api.paging import Cursor, Limit, position_of
+from database_service.api.rendering import answer
+from database_service.api.schemas.operations import OperationOut, OperationsOut
+from database_service.api.waiting import Wait, capped
+from database_service.auth.guard import Asked
+from database_service.auth.scopes import Scope
+from database_service.deps import Deps
+from database_service.domain.ids import OperationId
+from database_service.domain.operations import State
+from database_service.views import operations as view
+
+PREFIX = "/api/database/operations"
+router = APIRouter(prefix=PREFIX, tags=["operations"])
+
+
+@router.get("", responses={200: {"model": OperationsOut}})
+async def operations(
+    asked: DatabasesReader,
+    deps: Use,
+    state: Annotated[State | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Response:
+    """Long work, the newest first."""
+    before = position_of(cursor) if cursor is not None else view.NEWEST
+    return answer(OperationsOut.of(await view.page(deps, state=state, before=before, limit=limit)))
+
+
+@router.get("/{operation_id}", responses={200: {"model": OperationOut}})
+async def operation(operation_id: UUID, asked: DatabasesReader, deps: Use, wait: Wait = 0) -> Response:
+    """One operation with its steps. With `wait` it answers once it is over or paused, or when the time is up."""
+    if wait:
+        await wait_for(deps, OperationId(operation_id), capped(deps, wait))
+    return await shown(deps, OperationId(operation_id))
+
+
+@router.post("/{operation_id}/cancel", responses={200: {"model": OperationOut}})
+async def cancel(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
+    """No further step; the one in hand is finished, what is done stays. What changes servers needs `admin:write` as well."""
+    await _must_be_allowed(deps, OperationId(operation_id), asked)
+    await steer_operation.cancel(deps, OperationId(operation_id), asked.who)
+    return await shown(deps, OperationId(operation_id))
+
+
+@router.post("/{operation_id}/pause", responses={200: {"model": OperationOut}})
+async def pause(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
+    """Rest after the step in hand, until it is resumed. What changes servers needs `admin:write` as well."""
+    await _must_be_allowed(deps, OperationId(operation_id), asked)
+    await steer_operation.pause(deps, OperationId(operation_id), asked.who)
+    return await shown(deps, OperationId(operation_id))
+
+
+@router.post("/{operation_id}/resume", responses={200: {"model": OperationOut}})
+async def resume(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
+    """Go on with the next step. What changes servers needs `admin:write` as well."""
+    await _must_be_allowed(deps, OperationId(operation_id), asked)
+    await steer_operation.resume(deps, OperationId(operation_id), asked.who)
+    return await shown(deps, OperationId(operation_id))
+
+
+async def shown(deps: Deps, operation_id: OperationId, status: int = 200) -> Response:
+    where = {"Location": f"{PREFIX}/{operation_id}"} if status == 202 else None
+    return answer(OperationOut.of(await view.one(deps, operation_id)), status, where)
+
+
+async def _must_be_allowed(deps: Deps, operation_id: OperationId, asked: Asked) -> None:
+    """Whoever may begin it may steer it; all there is so far changes servers. OperationNotFound, Forbidden."""
+    await view.one(deps, operation_id)
+    asked.caller.must_hold((Scope.ADMIN_WRITE,))

@@ -1,0 +1,118 @@
+"""`dbs operations`: long work, followed and steered."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from database_service.cli import render
+from database_service.cli.client import Client, segment
+from database_service.cli.exits import CommandFailed, Exit
+from database_service.cli.session import Json, out, session, show_json
+from database_service.domain.operations import AT_REST, State
+
+app = typer.Typer(no_args_is_help=True, help="Long work, step by step.")
+
+OperationId = Annotated[str, typer.Argument(help="The operation's id.", metavar="OPERATION")]
+_NEWS_S = 2
+"""How often progress is told of."""
+
+
+@app.command("ls")
+def list_operations(
+    context: typer.Context,
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, the newest.", min=1, max=200)] = 30,
+    as_json: Json = False,
+) -> None:
+    """List operations, newest first."""
+    with session(context).client() as client:
+        found = client.get("/operations", state=state, limit=limit).body
+    if as_json:
+        show_json(found)
+        return
+    rows = (operation | _rendered(operation) for operation in found["operations"])
+    render.rows(out, rows, ("id", "kind", "state", "done", "when", "created_by", "error"))
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    operation: OperationId,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it rests.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one operation and its steps."""
+    with session(context).client() as client:
+        present(client, client.get(_path(operation)).body, wait=wait, as_json=as_json)
+
+
+@app.command()
+def cancel(context: typer.Context, operation: OperationId, as_json: Json = False) -> None:
+    """Begin no further step. The one in hand is finished; what is done stays."""
+    _steer(context, operation, "cancel", as_json=as_json)
+
+
+@app.command()
+def pause(context: typer.Context, operation: OperationId, as_json: Json = False) -> None:
+    """Rest after the step in hand."""
+    _steer(context, operation, "pause", as_json=as_json)
+
+
+@app.command()
+def resume(context: typer.Context, operation: OperationId, as_json: Json = False) -> None:
+    """Go on with the next step."""
+    _steer(context, operation, "resume", as_json=as_json)
+
+
+def present(client: Client, operation: Mapping[str, Any], *, wait: bool, as_json: bool) -> None:
+    """Show it now, or, with `wait`, each step as it goes and then the whole. One that failed is a failure."""
+    if wait:
+        operation = _followed(client, operation, quiet=as_json)
+    if as_json:
+        show_json(operation)
+    else:
+        render.facts(out, _facts(operation))
+        render.rows(out, operation["steps"], ("name", "state", "error"))
+    if wait and operation["state"] != State.SUCCEEDED:
+        failed = operation["state"] == State.FAILED
+        raise CommandFailed(f"The operation is {operation['state']}.", Exit.FAILURE if failed else Exit.REFUSED)
+
+
+def _followed(client: Client, operation: Mapping[str, Any], *, quiet: bool) -> Mapping[str, Any]:
+    told: dict[int, str] = {}
+    while True:
+        for name, state in _news(operation, told):
+            if not quiet:
+                out.print(f"{name}: {state}", highlight=False, markup=False)
+        if operation["state"] in AT_REST:
+            return operation
+        operation = client.get(_path(operation["id"]), wait=_NEWS_S).body
+
+
+def _news(operation: Mapping[str, Any], told: dict[int, str]) -> Iterator[tuple[str, str]]:
+    """Steps that are no longer as they were told; from now on they are."""
+    for step in operation["steps"]:
+        if step["state"] != told.get(step["ordinal"], "pending"):
+            told[step["ordinal"]] = step["state"]
+            yield step["name"], step["state"]
+
+
+def _steer(context: typer.Context, operation: str, verb: str, *, as_json: bool) -> None:
+    with session(context).client() as client:
+        present(client, client.post(f"{_path(operation)}/{verb}").body, wait=False, as_json=as_json)
+
+
+def _path(operation: str) -> str:
+    return f"/operations/{segment(operation)}"
+
+
+def _rendered(operation: Mapping[str, Any]) -> dict[str, object]:
+    over = sum(step["finished_at"] is not None for step in operation["steps"])
+    return {"done": f"{over} of {len(operation['steps'])}", "when": render.moment(operation["created_at"])}
+
+
+def _facts(operation: Mapping[str, Any]) -> dict[str, object]:
+    names = ("id", "kind", "state", "wish", "error", "created_by")
+    target = " ".join(f"{name}={value}" for name, value in operation["target"].items())
+    return {name: operation[name] for name in names} | {"target": target} | _rendered(operation)
