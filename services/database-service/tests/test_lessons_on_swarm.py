@@ -23,9 +23,8 @@ from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.servers import spec_of
 from support.cluster import Cluster
 from support.house import WHO, House, ask, login
-from support.lab_images import POSTGRES
 from support.swarm_lab import Lab
-from support.swarm_servers import open_swarm_house, shared_storage
+from support.swarm_servers import open_swarm_house, shared_storage, variation
 
 pytestmark = pytest.mark.docker
 
@@ -68,15 +67,6 @@ def mounts_of(lab: Lab, server: Server) -> list[dict[str, str]]:
     [container] = lab.manager.containers(server.name)
     told: list[dict[str, str]] = json.loads(lab.manager.docker("inspect", "--format", "{{json .Mounts}}", container))
     return told
-
-
-def variation(lab: Lab, tag: str, *lines: str) -> str:
-    """Our image with something else about it."""
-    context = lab.folder / tag.replace(":", "-").replace("/", "-")
-    context.mkdir()
-    (context / "Dockerfile").write_text("\n".join([f"FROM {POSTGRES}", *lines, ""]))
-    lab.build(context, tag)
-    return tag
 
 
 async def test_05_a_pool_that_never_came_up_is_cleaned_up_once_and_leaves_nothing(

@@ -18,6 +18,7 @@ from database_service.provisioners.swarm.provisioner import SwarmProvisioner
 from support.clock import Clock
 from support.cluster import Cluster
 from support.house import POLICY, House, open_house
+from support.lab_images import POSTGRES
 from support.local_servers import a_spec, address_of, dsn_of
 from support.login import until_login
 from support.machines import Machine
@@ -73,6 +74,15 @@ def shared_storage(lab: Lab) -> Path:
     folder = lab.folder / f"pools-{uuid4().hex[:8]}"
     folder.mkdir(mode=0o755)
     return folder
+
+
+def variation(lab: Lab, tag: str, *lines: str) -> str:
+    """Our image with something else about it."""
+    context = lab.folder / tag.replace(":", "-").replace("/", "-")
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text("\n".join([f"FROM {POSTGRES}", *lines, ""]))
+    lab.build(context, tag)
+    return tag
 
 
 async def until_seen(provisioner: SwarmProvisioner, spec: ServerSpec, presence: Presence, told: str = "") -> Seen:
