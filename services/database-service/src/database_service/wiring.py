@@ -27,6 +27,8 @@ from database_service.store.claims import Claims
 from database_service.store.pool import Db, open_pool
 
 if TYPE_CHECKING:
+    from database_service.provisioners.swarm.engine import Engine
+    from database_service.provisioners.swarm.options import Options
     from database_service.provisioners.swarm.provisioner import SwarmProvisioner
 
 CLOSE_PATIENCE_S = 5
@@ -85,9 +87,18 @@ async def _own_servers(settings: Settings, stack: AsyncExitStack, *, hands: bool
 
 def swarm_provisioner(settings: Settings) -> "SwarmProvisioner":
     """Servers as services of the Swarm that DOCKER_HOST is a manager of; looked for only when it is needed."""
-    from database_service.provisioners.swarm.engine import Engine  # noqa: PLC0415  Docker's SDK is the worker's alone
+    from database_service.provisioners.swarm.provisioner import (  # noqa: PLC0415  Docker's SDK is the worker's alone
+        SwarmProvisioner,
+    )
+
+    engine, options = swarm_of(settings)
+    return SwarmProvisioner(engine, options)
+
+
+def swarm_of(settings: Settings) -> "tuple[Engine, Options]":
+    """The engine of a manager, and how servers stand in its Swarm."""
+    from database_service.provisioners.swarm.engine import Engine  # noqa: PLC0415  as above
     from database_service.provisioners.swarm.options import Options  # noqa: PLC0415
-    from database_service.provisioners.swarm.provisioner import SwarmProvisioner  # noqa: PLC0415
 
     options = Options(
         plane=settings.swarm_plane,
@@ -97,7 +108,7 @@ def swarm_provisioner(settings: Settings) -> "SwarmProvisioner":
         dedicated_dir=settings.swarm_dedicated_dir,
         constraints=tuple(filter(None, (part.strip() for part in settings.swarm_constraints.split(",")))),
     )
-    return SwarmProvisioner(Engine.at(settings.docker_host, settings.swarm_plane), options)
+    return Engine.at(settings.docker_host, settings.swarm_plane), options
 
 
 def process_provisioner(settings: Settings) -> ProcessProvisioner:

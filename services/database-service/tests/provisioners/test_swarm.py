@@ -11,7 +11,10 @@ import pytest
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.servers import Presence, ServerSpec
 from database_service.provisioners.swarm import description
+from database_service.provisioners.swarm.engine import Engine
+from database_service.provisioners.swarm.options import Options
 from database_service.provisioners.swarm.provisioner import SwarmProvisioner
+from database_service.provisioners.swarm.survey import looks
 from support.local_servers import PASSWORD, address_of
 from support.machines import Machine
 from support.swarm_lab import Lab
@@ -208,6 +211,38 @@ async def test_a_new_password_waits_for_the_next_restart_and_leaves_one_secret(
     await swarm.ensure(wider)
     await until_it_runs(swarm, wider)
     assert healthy_swarm.manager.docker("secret", "ls", "--format", "{{.Name}}") == description.secret_name(rotated)
+
+
+# -- what a Swarm must have ---------------------------------------------------------------------------------------------
+
+
+def surveyed(lab: Lab, options: Options, image: str) -> dict[str, str]:
+    """What each look found, or what it says is wrong."""
+    engine = Engine.at(lab.manager.url, options.plane)
+    told = {}
+    for subject, look in looks(engine, options, image).items():
+        try:
+            told[subject] = look()
+        except ProvisioningFailed as e:
+            told[subject] = f"wrong: {e}"
+    engine.client.close()
+    return told
+
+
+def test_a_swarm_that_is_fit_is_told_so(healthy_swarm: Lab, storage: Path, postgres_image: str) -> None:
+    told = surveyed(healthy_swarm, Options(publish=True, pools_dir=storage), postgres_image)
+    assert not [text for text in told.values() if text.startswith("wrong")]
+    assert (told["database nodes"], told["storage"]) == ("manager", str(storage))
+    assert told["PostgreSQL image"] == f"{postgres_image}, PostgreSQL 18"
+
+
+def test_a_swarm_that_lacks_something_is_told_what_and_what_to_do(healthy_swarm: Lab, storage: Path) -> None:
+    unfit = Options(network="nowhere", pools_dir=storage / "nothing", constraints=("node.labels.role==nobody",))
+    told = surveyed(healthy_swarm, unfit, "dbs-test/nobody:1")
+    assert "docker node update --label-add role=nobody NODE" in told["database nodes"]
+    assert "there is no network nowhere in the Swarm" in told["network"]
+    assert f"{storage}/nothing is not a directory that can be written to" in told["storage"]
+    assert "dbs-test/nobody:1 is not found" in told["PostgreSQL image"]
 
 
 # -- data -------------------------------------------------------------------------------------------------------------

