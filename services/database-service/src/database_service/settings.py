@@ -242,6 +242,16 @@ class Settings(BaseSettings):
     )
     drift_confirmation_s: Seconds = Field(900, description="How long a confirmation to remove drift holds.")
 
+    await_schema_s: float = Field(
+        0,
+        ge=0,
+        description="How long API and worker wait at their start for the schema they need; 0 does not look. In a stack "
+        "nothing else keeps them from starting before `dbs migrate` is done.",
+    )
+    alive_dir: Path | None = Field(
+        None,
+        description="A folder for signs of life, which the image's health check reads. Without it none are left.",
+    )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least severe line that is written."
@@ -290,10 +300,12 @@ class Settings(BaseSettings):
             raise SettingsError(
                 "POSTGRES_DATABASE_SERVICE_PASSWORD (or …_FILE, or DATABASE_URL) is not set; it is needed to log in."
             )
-        if self.environment is not Environment.DEVELOPMENT:
-            self._refuse_guessable()
+        self.refuse_guessable()
 
-    def _refuse_guessable(self) -> None:
+    def refuse_guessable(self) -> None:
+        """Raise SettingsError where, outside development, a secret that is set is one that anybody could guess."""
+        if self.environment is Environment.DEVELOPMENT:
+            return
         for name in SECRET_NAMES:
             value = getattr(self, name)
             if isinstance(value, SecretStr) and guessable(name, value.get_secret_value()):

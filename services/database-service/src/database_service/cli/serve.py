@@ -1,10 +1,13 @@
 """`dbs serve`: the processes of the system, each in the foreground."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import typer
 
+from database_service.cli.exits import CommandFailed
 from database_service.cli.session import session
+from database_service.observability import alive
 
 if TYPE_CHECKING:
     from database_service.settings import Settings
@@ -19,6 +22,7 @@ def api(context: typer.Context) -> None:
     import uvicorn  # noqa: PLC0415  each process pays only for what it runs
 
     settings = _checked(context)
+    alive.listening(settings.alive_dir, settings.api_port)
     uvicorn.run(
         "database_service.asgi:make_app",
         factory=True,
@@ -38,6 +42,7 @@ def worker(context: typer.Context) -> None:
     from database_service.broker.celery import MAINTENANCE, MONITORING, PROVISIONING  # noqa: PLC0415  as in api
 
     settings = _checked(context)
+    alive.sign(settings.alive_dir, alive.WORKER)
     _celery(
         *(
             "worker",
@@ -53,9 +58,11 @@ def worker(context: typer.Context) -> None:
 @app.command()
 def beat(context: typer.Context) -> None:
     """The beat: sweeps and health checks by the clock. One is enough; two do no harm."""
-    _checked(context)
+    settings = session(context).settings
+    settings.refuse_guessable()  # it needs the broker and nothing else, so it is given no other secret
+    alive.sign(settings.alive_dir, alive.BEAT)
     # What was last sent is not worth keeping: everything it sends may be sent twice.
-    _celery("beat", "--schedule=:memory:", "--scheduler=celery.beat:Scheduler")
+    _celery("beat", "--schedule=:memory:", "--scheduler=database_service.tasks.beating:Clock")
 
 
 def _celery(*arguments: str) -> None:
@@ -67,4 +74,13 @@ def _celery(*arguments: str) -> None:
 def _checked(context: typer.Context) -> "Settings":
     settings = session(context).settings
     settings.refuse_unsafe()
+    if settings.await_schema_s:
+        _await_schema(settings)
     return settings
+
+
+def _await_schema(settings: "Settings") -> None:
+    from database_service.store.revision import awaited, needed  # noqa: PLC0415  as in api
+
+    if not asyncio.run(awaited(settings.database_dsn(), settings.await_schema_s)):
+        raise CommandFailed(f"The schema is not at {needed()} after {settings.await_schema_s:g} s: run `dbs migrate`.")

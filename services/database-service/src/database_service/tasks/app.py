@@ -3,16 +3,20 @@
 from celery import signals
 
 from database_service.broker.celery import new_app
+from database_service.observability import alive
 from database_service.observability.logging import configure_logging
 from database_service.settings import load_settings
 from database_service.tasks import handlers
+from database_service.tasks.beating import SignOfLife
 from database_service.tasks.loop import loop
 from database_service.tasks.schedule import schedule
 
 settings = load_settings()
 app = new_app(settings.broker_url())
 app.conf.beat_schedule = schedule(settings)
+app.conf.beat_max_loop_interval = alive.EVERY_S
 app.conf.worker_concurrency = settings.worker_threads
+app.steps["consumer"].add(SignOfLife)
 handlers.register(app)
 
 

@@ -41,6 +41,10 @@ class Loop:
             log.warning("task.put_off", error=str(gone.exceptions[0]))
         return None
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call it on the loop when it comes to it, which shows that it does."""
+        self._running().call_soon_threadsafe(call)
+
     async def _work(self, work: Callable[[Deps], Awaitable[T]], request_id: str | None) -> T:
         if request_id:
             structlog.contextvars.bind_contextvars(request_id=request_id)
