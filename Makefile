@@ -11,9 +11,18 @@ SERVICE := services/database-service
 SOURCES := services bench
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 
+BASE_PYTHON ?= python:3.11-slim-bookworm
+BASE_POSTGRES ?= postgres:18-bookworm
+DATABASE_SERVICE_IMAGE ?= database-service
+TAG ?= latest
+POSTGRES_IMAGE ?= dbs-postgres:18
+STACK ?= dev
+ENV ?= .env.swarm
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm docs reference lock schema openapi clean
+.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm docs reference lock schema openapi \
+	wheels images stack-secrets stack-deploy stack-status stack-rm clean
 
 help:
 	@echo "PostgreSQL databases on demand. No Docker, no root: Python 3.11 and make are enough."
@@ -28,6 +37,12 @@ help:
 	@echo "  make schema          rewrite shared/configs/postgres from the migrations"
 	@echo "  make openapi         rewrite docs/reference/openapi.json"
 	@echo "  make lock            lock requirements/*.in again"
+	@echo
+	@echo "  make images          the images of the service and of its servers (TAG=latest BASE_PYTHON=… BASE_POSTGRES=…)"
+	@echo "  make wheels          what the service's image is made of, so that it builds without a network"
+	@echo "  make stack-deploy    the stack on this Docker Swarm (STACK=dev|ceph ENV=.env.swarm)"
+	@echo "  make stack-secrets   only its secrets; stack-status: how it is; stack-rm: stop it, data stays"
+	@echo
 	@echo "  make clean           remove what was built and installed here; data stays"
 
 run: $(VENV)/.installed-run
@@ -69,6 +84,17 @@ openapi: $(VENV)/.installed-dev
 
 lock:
 	requirements/compile
+
+wheels: $(VENV)/.installed-dev
+	requirements/wheels
+
+# The legacy builder does, and is there also where buildx is not.
+images:
+	docker build --build-arg BASE='$(BASE_PYTHON)' -t '$(DATABASE_SERVICE_IMAGE):$(TAG)' -f infrastructure/images/database-service/Dockerfile .
+	docker build --build-arg BASE='$(BASE_POSTGRES)' -t '$(POSTGRES_IMAGE)' infrastructure/images/postgres
+
+stack-secrets stack-deploy stack-status stack-rm: stack-%:
+	@infrastructure/compose/stack '$*' '$(STACK)' '$(ENV)'
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* docs/_build

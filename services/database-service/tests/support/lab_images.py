@@ -46,7 +46,7 @@ def bases(machine: Machine) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     kept = CACHE / f"images-{_recipe()}.tar"
     if not kept.exists():
-        with _scratch() as folder:
+        with scratch() as folder:
             machine.docker("import", str(_debian(folder)), BASE)
             machine.docker("build", "--quiet", "--tag", POSTGRES_BASE, "-", stdin=_context(folder))
             machine.docker("save", "--output", str(folder / "images.tar"), BASE, POSTGRES_BASE)
@@ -97,6 +97,6 @@ def _for_everybody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=".making-", dir=CACHE) as folder:
         yield Path(folder)

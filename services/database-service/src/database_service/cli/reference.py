@@ -12,24 +12,12 @@ from pydantic_core import PydanticUndefined
 
 from database_service.cli.exits import MEANINGS
 from database_service.cli.root import app
-from database_service.settings import Settings
+from database_service.cli.stack_variables import OTHER_DEFAULTS, SET_BY_STACK, VARIABLES
+from database_service.settings import SECRET_NAMES, Settings
 
 CONFIGURATION = "docs/reference/configuration.md"
 COMMANDS = "docs/reference/cli.md"
 EXAMPLE = ".env.swarm"
-CHANGE_ME = "change-me"
-_IN_THE_STACK = {
-    "environment": "production",
-    "postgres_host": "postgres",
-    "postgres_database_service_password": CHANGE_ME,
-    "celery_broker_url": f"redis://:{CHANGE_ME}@valkey:6379/0",
-    "secret_keys": CHANGE_ME,
-    "admin_token": CHANGE_ME,
-    "api_host": "0.0.0.0",  # noqa: S104  in a container
-    "database_service_url": "http://database-service:8005",
-    "data_dir": "/var/lib/database-service",
-}
-"""What differs from the defaults in a stack; the secrets are ones that start-up refuses."""
 
 
 def write(root: Path) -> None:
@@ -50,17 +38,36 @@ def configuration() -> str:
         "|---|---|---|",
     ]
     lines += [f"| `{name.upper()}` | {_code(_default(field))} | {field.description} |" for name, field in _fields()]
+    lines += [
+        "",
+        "## The stack",
+        "",
+        "Read by `make stack-deploy` and the files in `infrastructure/compose`, from the environment or from the file that",
+        "`ENV=` names; `.env.swarm` shows all of them. The stack itself sets "
+        + ", ".join(f"`{name.upper()}`" for name in sorted(SET_BY_STACK))
+        + ", and gives secrets as files.",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{v.name}` | {_code(v.default)} | {v.description} |" for v in VARIABLES]
     return "\n".join(lines) + "\n"
 
 
 def example() -> str:
-    """Every setting as an environment file for a stack; what need not be set is commented out."""
+    """Every variable of the stack and every setting as an environment file; what need not be set is commented out."""
     lines = [
-        "# Every setting of the stack. What is commented out shows its default.",
-        "# Replace each `change-me`: the service refuses to start with it. Better, give secrets as files (…_FILE).",
+        "# Every variable of the stack (`make stack-deploy`). What is commented out shows its default.",
+        "# No secret belongs in here, as containers carry all of this: secrets are files, see SECRETS_DIR.",
+        "",
+        "# -- the stack " + "-" * 100,
     ]
+    for variable in VARIABLES:
+        lines += ["", f"# {variable.description}", f"#{variable.name}={variable.default}"]
+    lines += ["", "# -- the service " + "-" * 98]
     for name, field in _fields():
-        lines += ["", f"# {field.description}", _assignment(name, field)]
+        if not _is_secret(name) and name not in SET_BY_STACK:
+            lines += ["", f"# {field.description}", f"#{name.upper()}={OTHER_DEFAULTS.get(name, _default(field))}"]
     return "\n".join(lines) + "\n"
 
 
@@ -84,10 +91,8 @@ def _fields() -> Iterator[tuple[str, FieldInfo]]:
     yield from Settings.model_fields.items()
 
 
-def _assignment(name: str, field: FieldInfo) -> str:
-    if name in _IN_THE_STACK:
-        return f"{name.upper()}={_IN_THE_STACK[name]}"
-    return f"#{name.upper()}={_default(field)}"
+def _is_secret(name: str) -> bool:
+    return name.removesuffix("_file") in SECRET_NAMES
 
 
 def _default(field: FieldInfo) -> str:
