@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from database_service.cli.stack_variables import OTHER_DEFAULTS, SET_BY_STACK, VARIABLES
+from database_service.provisioners.swarm import engine
 from database_service.settings import SECRET_NAMES, Settings
 from support.needs import without
 from support.pages import REPOSITORY
@@ -24,6 +25,11 @@ ROOT_FOR_A_MOMENT = "postgres"
 SOCKET = "/var/run/docker.sock"
 USED = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
 ENVIRONMENT = {"DOCKER_PROXY_IMAGE": "proxy", "BASE_DOMAIN": "example.com"}
+
+ASKED_OF = {
+    "info": "INFO", "inspect_distribution": "DISTRIBUTION", "pull": "IMAGES", "service_logs": "SERVICES",
+}  # fmt: skip
+"""Parts of the engine's interface that a call of its client is not named for."""
 
 Service = dict[str, Any]
 
@@ -122,6 +128,13 @@ def test_with_a_proxy_the_worker_asks_that_one() -> None:
     worker = config(DEV, PROXY)["services"]["worker"]
     assert worker["environment"]["DOCKER_HOST"] == "tcp://docker-proxy:2375"
     assert worker["user"] == "10001:10001"
+
+
+def test_the_proxy_lets_through_what_the_worker_asks_and_no_more() -> None:
+    calls = re.findall(r"client\.([a-z_]+)", (Path(engine.__file__)).read_text())
+    parts = {ASKED_OF.get(call, call.rpartition("_")[2].removesuffix("s").upper() + "S") for call in calls} | {"POST"}
+    environment = config(DEV, PROXY)["services"]["docker-proxy"]["environment"]
+    assert {name for name, value in environment.items() if value == "1"} == parts
 
 
 def test_data_is_placed_on_database_nodes_and_the_worker_on_managers() -> None:
