@@ -8,6 +8,7 @@ All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 `control_dsn`       test: the DSN of a migrated database of its own on `cluster`, dropped afterwards
 `house`             test: actions and reconcilers over both clusters (see support.house)
 `valkey`            test: a broker of its own, which can be frozen and killed (see support.broker)
+`rabbitmq`          session: the other broker, real too (see support.rabbitmq); `rabbit` is it for one test, well and empty
 `swarm_lab`         session: a Docker Swarm of machines that can be lost, cut off and mended (see support.swarm_lab)
 `healthy_swarm`     test: the same with every node Ready, and nothing of an earlier test in it
 `postgres_image`    session: the name of our PostgreSQL image, which every node of the lab has
@@ -18,7 +19,7 @@ All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 `runtime`           session: where PostgreSQL's programs are and who runs them
 """
 
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from support.folders import open_folder
 from support.house import House, open_house
 from support.lab_images import POSTGRES, POSTGRES_BASE, ROOT
 from support.needs import not_installed, without
+from support.rabbitmq import RabbitMQ, running_rabbitmq
 from support.strays import Yard, open_yard
 from support.swarm_lab import Lab, running_lab, why_not
 
@@ -44,11 +46,13 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests go to whichever worker is free; those beside a whole running system stay together, so that it starts once.
 
-    Those on the Swarm lab are one group, wherever they are written: a run has one lab.
+    Those on the Swarm lab are one group, wherever they are written: a run has one lab. So are those on RabbitMQ.
     """
     for item in items:
         if item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.xdist_group("swarm"))
+        elif "rabbitmq" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("rabbitmq"))
         elif item.get_closest_marker("stack"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
@@ -130,6 +134,18 @@ def valkey() -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    with running_rabbitmq() as running:
+        yield running
+
+
+@pytest.fixture
+def rabbit(rabbitmq: RabbitMQ) -> RabbitMQ:
+    rabbitmq.mend()
+    return rabbitmq
+
+
+@pytest.fixture(scope="session")
 def swarm_lab() -> Iterator[Lab]:
     if reason := why_not():
         without(reason)
@@ -138,8 +154,9 @@ def swarm_lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def healthy_swarm(swarm_lab: Lab) -> Iterator[Lab]:
+def healthy_swarm(swarm_lab: Lab, record_property: Callable[[str, object], None]) -> Iterator[Lab]:
     swarm_lab.heal_all()
+    record_property("swarm_lab", ", ".join(f"{what} {seconds:.1f} s" for what, seconds in swarm_lab.took.items()))
     yield swarm_lab
     swarm_lab.heal_all()
     swarm_lab.clear()
@@ -159,15 +176,20 @@ def registry(swarm_lab: Lab) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How often the service was killed, and came back whole: a number without which the suite says little."""
-    passed = [
-        value
-        for report in terminalreporter.getreports("passed")
-        for name, value in report.user_properties
-        if name == "crash_points"
-    ]
-    if passed:
+    """Numbers without which the suite says little: how often the service was killed and came back whole, and how fast."""
+    told: dict[str, list[str]] = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            told.setdefault(name, []).append(str(value))
+    if deaths := told.get("crash_points"):
         terminalreporter.section("crash points")
-        for told in passed:
-            terminalreporter.line(f"{told}, whole each time")
-        terminalreporter.line(f"in all: {sum(int(told.split('killed at ')[1].split()[0]) for told in passed)} deaths")
+        for points in deaths:
+            terminalreporter.line(f"{points}, whole each time")
+        terminalreporter.line(
+            f"in all: {sum(int(points.split('killed at ')[1].split()[0]) for points in deaths)} deaths"
+        )
+    for name, title in (("recovery", "recovery"), ("swarm_lab", "swarm lab: what was made, in how long")):
+        if lines := told.get(name):
+            terminalreporter.section(title)
+            for line in lines if name == "recovery" else [max(lines, key=len)]:
+                terminalreporter.line(line)

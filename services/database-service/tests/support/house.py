@@ -65,6 +65,10 @@ class House:
 
     async def pool(self, slots: int = 10, **order: object) -> Server:
         """A pool of this many slots, active; all pools of a house stand on one real server."""
+        return await self.settled(await self.ordered(slots, **order))
+
+    async def ordered(self, slots: int = 10, **order: object) -> ServerId:
+        """The same, ordered and not begun."""
         wanted = Order(
             max_instances=slots, provisioner="external", address=Address(self.tenant.host, self.tenant.port),
             admin_user=self.tenant.superuser, admin_password=self.tenant.password, **order,  # type: ignore[arg-type]
@@ -72,7 +76,7 @@ class House:
         async with self.deps.db.transaction() as conn:
             server = await place(conn, self.deps, WHO, wanted, None)
         assert server
-        return await self.settled(server.id)
+        return server.id
 
     async def settled(self, server_id: ServerId, patience: timedelta = timedelta(seconds=30)) -> Server:
         await server_steps.settle(self.deps, server_id, patience)

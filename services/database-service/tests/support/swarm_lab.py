@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,14 @@ TRIAL = (
 READY_S = 60
 NODE = '{{.Status.State}} {{.Spec.Availability}} {{index .Spec.Labels "role"}}'
 REGISTRY_PORT = 5000
+KINDS = {
+    "container": (("--all", "--quiet"), ("--force",)),
+    "volume": (("--quiet",), ("--force",)),
+    # Not `prune`: right after an engine has come back it would wait half a minute for the Swarm's own networks.
+    "network": (("--filter", "type=custom", "--format", "{{.Name}}"), ()),
+}
+"""How they are listed, and how they are removed; else quietly and as they are."""
+OF_THE_SWARM = ("ingress", "docker_gwbridge")
 
 
 def why_not() -> str | None:
@@ -52,7 +61,8 @@ def why_not() -> str | None:
 class Lab:
     """One manager, and workers from when they are first asked for. All are labelled role=database.
 
-    `folder` is on every machine, at the same place: what lies there is shared storage.
+    `folder` is on every machine, at the same place: what lies there is shared storage. `took` is what was made, and in how many
+    seconds.
     """
 
     folder: Path
@@ -61,6 +71,7 @@ class Lab:
     _workers: list[Machine] = field(default_factory=list, init=False)
     _shared: list[Path] = field(default_factory=list, init=False)
     _registry: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    took: dict[str, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.manager = self._machine("manager", 10)
@@ -69,23 +80,30 @@ class Lab:
 
     def begin(self) -> None:
         """A Swarm of one node, which has the base images."""
-        self.manager.start()
-        self.manager.docker("swarm", "init", *self._reachable_at(self.manager))
-        self.manager.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
-        self._shared.append(lab_images.bases(self.manager))
-        self.manager.load(self._shared[0])
-        self._settle(self.manager)
+        with self._timed("manager"):
+            self.manager.start()
+            self.manager.docker("swarm", "init", *self._reachable_at(self.manager))
+            self.manager.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
+            self._settle(self.manager)
+        with self._timed("base images"):
+            self._shared.append(lab_images.bases(self.manager))
+            self.manager.load(self._shared[0])
 
     def workers(self, number: int) -> list[Machine]:
         """So many, joined and ready, the same ones each time."""
         missing = range(len(self._workers) + 1, number + 1)
         new = [self._machine(f"worker{ordinal}", 10 + ordinal) for ordinal in missing]
-        for machine in new:
-            machine.switch_on()
-        for machine in new:
-            self._join(machine)
-            self._workers.append(machine)
+        if new:
+            with self._timed(" ".join(machine.name for machine in new)):
+                self._add(new)
         return self._workers[:number]
+
+    def _add(self, machines: list[Machine]) -> None:
+        for machine in machines:
+            machine.switch_on()
+            self._workers.append(machine)
+        for machine in machines:
+            self._join(machine)
 
     @property
     def machines(self) -> list[Machine]:
@@ -137,8 +155,9 @@ class Lab:
     def build(self, context: Path, tag: str, **arguments: str) -> None:
         """Build an image where the Dockerfile is and share it."""
         given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
-        self.manager.docker("build", "--quiet", "--tag", tag, *given, str(context))
-        self.share(tag)
+        with self._timed(tag):
+            self.manager.docker("build", "--quiet", "--tag", tag, *given, str(context))
+            self.share(tag)
 
     def registry(self) -> str:
         """`host:port` of a registry that every node trusts; it starts when it is first asked for."""
@@ -165,10 +184,8 @@ class Lab:
         for kind in ("service", "config", "secret"):
             _remove_all(self.manager, kind)
         for machine in self.machines:
-            for kind in ("container", "volume"):
+            for kind in ("container", "volume", "network"):
                 _remove_all(machine, kind)
-        for machine in self.machines:
-            machine.docker("network", "prune", "--force")
 
     def _settle(self, machine: Machine) -> None:
         until(lambda: self._is_ready(machine), READY_S, f"{machine.name} is not Ready", machine.log)
@@ -187,6 +204,12 @@ class Lab:
             return self.manager.docker("node", "inspect", "--format", NODE, machine.name)
         except Refused:
             return "unknown"
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.took[what] = time.monotonic() - began
 
     def end(self) -> None:
         """All at once, as if the building had burnt down."""
@@ -250,12 +273,11 @@ def _remove_all(machine: Machine, kind: str) -> None:
 
 
 def _left_to_remove(machine: Machine, kind: str) -> list[str]:
-    everything = ["--all"] if kind == "container" else []
-    force = ["--force"] if kind in ("container", "volume") else []
-    found = machine.docker(kind, "ls", "--quiet", *everything).split()
+    listed, removed = KINDS.get(kind, (("--quiet",), ()))
+    found = [name for name in machine.docker(kind, "ls", *listed).split() if name not in OF_THE_SWARM]
     with suppress(Refused):
         if found:
-            machine.docker(kind, "rm", *force, *found)
+            machine.docker(kind, "rm", *removed, *found)
     return found
 
 

@@ -21,6 +21,9 @@ API_VERSION = "1.41"
 """Docker 20.10's: the oldest engine that takes capabilities of services."""
 CALL_S = 10
 LOG_LINES = 40
+LOG_S = 3
+FRAME_HEAD = 8
+"""Bytes: the stream's number, three of nothing, and the length of what follows."""
 CONFLICT = 409
 
 
@@ -92,16 +95,22 @@ class Engine:
             raise ProvisioningFailed(f"there is no network {name} in the Swarm; make it, or change SWARM_NETWORK")
         return str(found[0]["Id"])
 
-    def log(self, service_id: str) -> list[str]:
-        """What the service's tasks said last, oldest first; empty where no node tells it in time."""
+    def log(self, task_id: str) -> list[str]:
+        """What this task said last, oldest first; empty where its node does not tell it in time.
+
+        Of one task, never of its whole service: there, a node that is cut off lets everybody wait, and the SDK's own way of
+        reading it knows no time-out.
+        """
+        asked = {"stdout": 1, "stderr": 1, "tail": LOG_LINES}
         try:
             with self.speaking():
-                lines = self.client.service_logs(
-                    service_id, stdout=True, stderr=True, tail=str(LOG_LINES), follow=False, is_tty=False
+                told = self.client.get(
+                    f"{self.client.base_url}/v{API_VERSION}/tasks/{task_id}/logs", params=asked, timeout=LOG_S
                 )
-                return b"".join(lines).decode(errors="replace").splitlines()
+                told.raise_for_status()
         except ProvisioningFailed:
             return []  # it was to explain a failure that is told without it
+        return b"".join(_frames(told.content)).decode(errors="replace").splitlines()
 
     def digest(self, reference: str) -> str | None:
         """`sha256:…` of this image in its registry; None where there is no registry, or nothing of this name in it."""
@@ -214,3 +223,11 @@ def _arguments(service: Api) -> dict[str, Any]:
         "rollback_config": service["RollbackConfig"],
         "endpoint_spec": service["EndpointSpec"],
     }
+
+
+def _frames(stream: bytes) -> Iterator[bytes]:
+    """What is in Docker's frames, whichever stream it was written to."""
+    while len(stream) > FRAME_HEAD:
+        end = FRAME_HEAD + int.from_bytes(stream[4:FRAME_HEAD], "big")
+        yield stream[FRAME_HEAD:end]
+        stream = stream[end:]

@@ -203,7 +203,7 @@ class SwarmProvisioner:
         ill = tasks.last_ill(all_tasks)
         if ill is None:
             return f"its task is {task.state}" if task else "Swarm has not made a task for it yet"
-        log = self._engine.log(service["ID"]) if ill.exit_code is not None or "unhealthy" in ill.message else []
+        log = self._engine.log(ill.id) if ill.exit_code is not None or "unhealthy" in ill.message else []
         return tasks.why_it_failed(ill, service["Spec"], self._node_name(ill.node_id), log)
 
     def _address(self, spec: Api, node_id: str) -> Address:
