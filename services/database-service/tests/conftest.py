@@ -55,6 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("rabbitmq"))
         elif item.get_closest_marker("stack"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("docker") is None)  # the longest group, so it begins first
 
 
 @pytest.hookimpl(wrapper=True)
