@@ -1,5 +1,5 @@
-"""Defects that services of this shape had, each named after what it did to its users. (5 and 10, 11, 13, 14 are Docker's side and
-19 is a move's; they come with those.)"""
+"""Defects that services of this shape had, each named after what it did to its users. Docker's side of them is in
+test_lessons_on_swarm.py; 19 is a move's, and comes with moves."""
 
 import asyncio
 import inspect
