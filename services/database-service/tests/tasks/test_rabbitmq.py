@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from database_service.broker.celery import MONITORING, PROVISIONING, ROUTES, new_sender
+from database_service.broker.celery import PROVISIONING, ROUTES, new_sender
 from database_service.broker.courier import MOST_PENDING, Courier
 from database_service.broker.pulse import Pulse
 from database_service.domain.errors import Unavailable
@@ -43,14 +43,6 @@ def test_every_task_waits_in_its_quorum_queue(rabbit: RabbitMQ) -> None:
     names = list(ROUTES.values())
     for queue in set(names):
         held_until(rabbit, queue, Held("quorum", names.count(queue), 0))
-
-
-def test_messages_survive_a_broker_that_is_killed(rabbit: RabbitMQ) -> None:
-    new_sender(rabbit.url).send_task("sweep")
-    held_until(rabbit, MONITORING, Held("quorum", 1, 0))
-    rabbit.kill()
-    rabbit.start()
-    held_until(rabbit, MONITORING, Held("quorum", 1, 0))
 
 
 def held_until(rabbit: RabbitMQ, queue: str, held: Held) -> None:
