@@ -21,10 +21,20 @@ FIGURES = {
 @pytest.mark.stack
 @pytest.mark.parametrize("name", ["allocate", "scale", "ready", "pool"])
 def test_a_benchmark_runs_at_tiny_size_and_its_result_has_every_field(name: str, tmp_path: Path) -> None:
+    run(name, tmp_path)
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("swarm_lab")
+def test_the_benchmark_of_a_swarm_runs_at_tiny_size(tmp_path: Path) -> None:
+    run("swarm", tmp_path, PYTHONPATH=str(REPOSITORY / "services" / "database-service" / "tests"))
+
+
+def run(name: str, tmp_path: Path, **environment: str) -> None:
     subprocess.run(
         [sys.executable, "-m", f"bench.{name}", "--quick", "--results", str(tmp_path)],
         cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"]},
+        env={"PATH": os.environ["PATH"], **environment},
         check=True,
         timeout=240,
     )
