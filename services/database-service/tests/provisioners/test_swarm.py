@@ -85,6 +85,7 @@ async def test_every_computed_setting_really_applies(swarm: SwarmProvisioner, sp
             )  # fmt: skip
             assert (name, has) == (name, wanted)
         assert await conn.fetchval("SHOW data_directory") == description.PGDATA
+        assert await conn.fetchval("SHOW file_copy_method") == "clone"
         assert await conn.fetchval("SHOW cluster_name") == spec.name
 
 

@@ -7,7 +7,7 @@ import typer
 
 from database_service.cli import render
 from database_service.cli.client import Client, segment
-from database_service.cli.session import Json, Yes, confirmed, err, out, session, show_json
+from database_service.cli.session import Confirm, Json, Yes, confirmed, err, out, session, show_json
 from database_service.domain.drift import Kind, State
 
 app = typer.Typer(no_args_is_help=True, help="What is not as the rows say: found, reported, removed when confirmed.")
@@ -52,9 +52,7 @@ def find(context: typer.Context, as_json: Json = False) -> None:
 def remove(
     context: typer.Context,
     finding: Finding,
-    confirm: Annotated[
-        str | None, typer.Option(help="The code of a report you have already read.", metavar="CODE")
-    ] = None,
+    confirm: Confirm = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from database_service.cli import render
 from database_service.cli.client import STEP_S, Client, segment
 from database_service.cli.exits import CommandFailed, Exit
-from database_service.cli.session import Json, Yes, confirmed, out, session, show_json
+from database_service.cli.session import Confirm, Json, Yes, confirmed, out, session, show_json
 from database_service.domain.plans import ServerType
 from database_service.settings import parse_bytes
 
@@ -112,9 +112,7 @@ def adopt(
         Path | None, typer.Option(help="A file with the password; without it you are asked.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
-    confirm: Annotated[
-        str | None, typer.Option(help="The code of a report you have already read.", metavar="CODE")
-    ] = None,
+    confirm: Confirm = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

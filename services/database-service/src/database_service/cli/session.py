@@ -25,6 +25,7 @@ err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON, for programs.")]
 Instance = Annotated[str, typer.Argument(help="The instance's id.", metavar="INSTANCE")]
+Confirm = Annotated[str | None, typer.Option(help="The code of a report you have already read.", metavar="CODE")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -15,12 +15,11 @@ from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.ids import ServerId
 from database_service.domain.servers import Address, Found, Image, Presence, Seen, ServerSpec
 from database_service.provisioners.place import Hands, Identity, Place, alone
+from database_service.provisioners.ports import PORTS, candidates
 from database_service.provisioners.postmaster import Running
 from database_service.provisioners.runtime import PostgresRuntime
 
 HOST = "127.0.0.1"
-PORTS = range(21000, 32000)
-"""Below those Linux gives to outgoing connections (32768…): none of them may take a server's port while it restarts."""
 CLONE_SINCE = 18
 
 
@@ -135,9 +134,7 @@ class ProcessProvisioner:
     def _free_port(self, place: Place) -> int:
         others = (_readable_identity(other) for other in self._places() if other.id != place.id)
         taken = {other.port for other in others if other}
-        first = place.id.int % len(self._ports)  # apart from each other, so that few look at the same one
-        candidates: tuple[int, ...] = (*self._ports[first:], *self._ports[:first])
-        for port in candidates:
+        for port in candidates(place.id, self._ports):
             if port not in taken and _is_free(port):
                 return port
         raise ProvisioningFailed(f"No port from {self._ports.start} to {self._ports.stop - 1} is free on {HOST}.")

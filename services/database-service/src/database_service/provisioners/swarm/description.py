@@ -150,7 +150,7 @@ def _container(spec: ServerSpec, options: Options, stand: Stand) -> dict[str, An
 
 
 def _settings(spec: ServerSpec) -> list[str]:
-    ours = {"listen_addresses": "*", "cluster_name": spec.name, "file_copy_method": "clone"}
+    ours = {"listen_addresses": "*", "cluster_name": spec.name}
     return [word for name, value in sorted({**spec.settings, **ours}.items()) for word in ("-c", f"{name}={value}")]
 
 

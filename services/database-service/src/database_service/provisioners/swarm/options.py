@@ -5,9 +5,6 @@ from pathlib import Path
 
 from database_service.domain.plans import ServerType
 
-PORTS = range(21000, 32000)
-"""For servers that are published: below those that Linux gives to outgoing connections (32768…)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:

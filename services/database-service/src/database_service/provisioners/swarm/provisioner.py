@@ -16,11 +16,12 @@ from uuid import UUID
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.ids import ServerId
 from database_service.domain.servers import Address, Found, Image, Presence, Seen, ServerSpec
+from database_service.provisioners.ports import PORTS, candidates
 from database_service.provisioners.swarm import description, tasks
 from database_service.provisioners.swarm.description import Api, Stand
 from database_service.provisioners.swarm.engine import Engine, EngineAway, Hands, InUse, Outdated
 from database_service.provisioners.swarm.images import Pins, pinned
-from database_service.provisioners.swarm.options import PORTS, Options
+from database_service.provisioners.swarm.options import Options
 from database_service.provisioners.swarm.storage import StoragePlace, is_server_id, places_in
 from database_service.provisioners.swarm.tasks import Task
 from database_service.secretbox import scram_verifier
@@ -134,9 +135,7 @@ class SwarmProvisioner:
         if mine:
             return mine
         taken = {description.published_port_of(service["Spec"]) for service in self._engine.services()}
-        first = spec.id.int % len(PORTS)  # apart from each other, so that few look at the same one
-        candidates: tuple[int, ...] = (*PORTS[first:], *PORTS[:first])
-        for port in candidates:
+        for port in candidates(spec.id):
             if port not in taken:
                 return port
         raise ProvisioningFailed(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
