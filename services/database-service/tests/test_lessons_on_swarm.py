@@ -108,7 +108,7 @@ async def test_10_data_is_where_it_was_meant_to_be_and_in_no_anonymous_volume(
     server = await a_pool(swarm_house)
     bound = [mount for mount in mounts_of(healthy_swarm, server) if mount["Type"] != "tmpfs"]
     assert [(mount["Type"], mount["Destination"]) for mount in bound] == [("bind", description.MOUNTED_AT)]
-    assert (storage / str(server.id) / "data" / "PG_VERSION").read_text() == "18\n"
+    assert (storage / str(server.id) / "pgdata" / "PG_VERSION").read_text() == "18\n"
 
 
 async def test_11_data_belongs_to_the_account_of_whatever_image_runs(
@@ -118,7 +118,7 @@ async def test_11_data_belongs_to_the_account_of_whatever_image_runs(
         healthy_swarm, "dbs-test/other-account:18", "RUN usermod -u 70 postgres && groupmod -g 70 postgres"
     )
     server = await a_pool(swarm_house.with_policy(default_image=as_on_alpine))
-    owner = (storage / str(server.id) / "data").stat()
+    owner = (storage / str(server.id) / "pgdata").stat()
     assert (owner.st_uid, owner.st_gid) == (70, 70)
 
 
@@ -201,7 +201,7 @@ async def test_a_dedicated_server_that_is_retired_keeps_its_data_for_the_grace_a
     assert (kept.status, kept.health) == (Status.DEPROVISIONING, Health.UNKNOWN)
     assert kept.last_error == f"its data is kept until {kept.keep_data_until:%Y-%m-%d %H:%M} UTC"
     assert healthy_swarm.manager.containers(server.name) == []
-    assert (storage / str(server.id) / "data" / "PG_VERSION").exists()
+    assert (storage / str(server.id) / "pgdata" / "PG_VERSION").exists()
 
     swarm_house.clock.forward(swarm_house.deps.policy.dedicated_data_grace)
     await until_status(swarm_house, server.id, Status.GONE)

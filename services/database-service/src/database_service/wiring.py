@@ -106,6 +106,7 @@ def swarm_of(settings: Settings) -> "tuple[Engine, Options]":
         publish=settings.swarm_publish,
         pools_dir=settings.swarm_pools_dir,
         dedicated_dir=settings.swarm_dedicated_dir,
+        image=settings.postgres_image,
         constraints=tuple(filter(None, (part.strip() for part in settings.swarm_constraints.split(",")))),
     )
     return Engine.at(settings.docker_host, settings.swarm_plane), options

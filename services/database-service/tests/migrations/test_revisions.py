@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from database_service.cli import schema
-from database_service.domain.errors import ControlDatabaseUnavailable, InvalidField
+from database_service.domain.errors import ControlDatabaseUnavailable, InvalidField, SchemaInUse
 from database_service.provisioners.runtime import PostgresRuntime
 from database_service.store.migrate import migrate, newest, revisions
 from support.cluster import Cluster, fresh_database
@@ -109,6 +109,18 @@ async def until_waiting(conn: "asyncpg.Connection[asyncpg.Record]") -> None:
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         ):
             await asyncio.sleep(0.01)
+
+
+async def test_a_table_that_somebody_holds_is_not_waited_for_while_everybody_else_would_queue(empty: str) -> None:
+    await migrate(empty, "0001")
+    dump = await asyncpg.connect(empty)
+    async with dump.transaction():
+        await dump.execute("LOCK TABLE servers IN ACCESS SHARE MODE")
+        with pytest.raises(SchemaInUse):
+            await migrate(empty)
+        assert (await revisions(empty))[0] == "0001"
+    await dump.close()
+    assert (await migrate(empty))[1] == newest()
 
 
 async def test_a_failing_revision_leaves_the_database_as_it_was(runtime: PostgresRuntime, empty: str) -> None:

@@ -1,22 +1,27 @@
 """Servers on a real Swarm: what they are given, what goes wrong with them and is told, and how they heal."""
 
+import asyncio
 import json
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.servers import Presence, ServerSpec
 from database_service.provisioners.swarm import description
-from database_service.provisioners.swarm.engine import Engine
+from database_service.provisioners.swarm.engine import Engine, Hands
 from database_service.provisioners.swarm.options import Options
 from database_service.provisioners.swarm.provisioner import SwarmProvisioner
+from database_service.provisioners.swarm.storage import StoragePlace
 from database_service.provisioners.swarm.survey import looks
 from support.local_servers import PASSWORD, address_of
-from support.machines import Machine
+from support.machines import Machine, Refused
 from support.swarm_lab import Lab
 from support.swarm_servers import (
     MIB,
@@ -292,7 +297,7 @@ async def test_a_server_of_another_major_version_is_refused_its_data(
     await swarm.ensure(spec)
     await until_it_runs(swarm, spec)
     await swarm.remove(spec.id, keep_data=True)
-    (storage / str(spec.id) / "data" / "PG_VERSION").write_text("17\n")
+    (storage / str(spec.id) / "pgdata" / "PG_VERSION").write_text("17\n")
     await swarm.ensure(spec)
     await until_seen(swarm, spec, Presence.STARTING, "made by PostgreSQL 17, which PostgreSQL 18 cannot run")
 
@@ -308,6 +313,123 @@ async def test_a_removed_server_leaves_nothing(healthy_swarm: Lab, spec: ServerS
     for kind in ("service", "secret", "volume"):
         assert healthy_swarm.manager.docker(kind, "ls", "--quiet") == ""
     assert [*storage.glob("*")] == []  # noqa: ASYNC240  a folder in memory
+
+
+async def test_data_whose_service_somebody_removed_is_erased_by_a_service_that_only_erases(
+    healthy_swarm: Lab, swarm: SwarmProvisioner, spec: ServerSpec, storage: Path
+) -> None:
+    await swarm.ensure(spec)
+    await until_it_runs(swarm, spec)
+    healthy_swarm.manager.docker("service", "rm", spec.name)
+    await swarm.remove(spec.id, keep_data=False)
+    assert (await swarm.observe(spec.id)).presence is Presence.ABSENT
+    assert [*storage.glob("*")] == []  # noqa: ASYNC240  a folder in memory
+
+
+async def test_what_cannot_be_seen_from_the_worker_is_not_removed_and_not_called_gone(
+    healthy_swarm: Lab, swarm: SwarmProvisioner, spec: ServerSpec, storage: Path
+) -> None:
+    await swarm.ensure(spec)
+    await until_it_runs(swarm, spec)
+    await swarm.ensure(replace(spec, made_before=True))
+    away = storage.rename(storage.with_name("away"))  # noqa: ASYNC240
+    with pytest.raises(ProvisioningFailed, match="is it mounted where the worker runs"):
+        await swarm.remove(spec.id, keep_data=False)
+    storage.mkdir()  # noqa: ASYNC240  an empty mount point
+    with pytest.raises(ProvisioningFailed, match="is the storage mounted"):
+        await swarm.remove(spec.id, keep_data=False)
+    storage.rmdir()  # noqa: ASYNC240
+    healthy_swarm.manager.docker("service", "rm", spec.name)
+    assert (await swarm.observe(spec.id)).presence is Presence.UNKNOWN
+    away.rename(storage)
+    await swarm.remove(spec.id, keep_data=False)
+
+
+async def test_nothing_that_is_not_a_servers_own_is_erased_with_it(
+    swarm: SwarmProvisioner, spec: ServerSpec, storage: Path
+) -> None:
+    await swarm.ensure(spec)
+    await until_it_runs(swarm, spec)
+    precious = storage / str(spec.id) / "precious"
+    precious.write_text("somebody's")
+    with pytest.raises(ProvisioningFailed, match="holds something else; it is left alone"):
+        await swarm.remove(spec.id, keep_data=False)
+    assert precious.read_text() == "somebody's"
+    precious.unlink()
+    await swarm.remove(spec.id, keep_data=False)
+    assert (await swarm.observe(spec.id)).presence is Presence.ABSENT
+
+
+async def test_what_a_worker_that_was_killed_while_it_wrote_left_is_in_nobodys_way(
+    swarm: SwarmProvisioner, spec: ServerSpec, storage: Path
+) -> None:
+    place = storage / str(spec.id)
+    place.mkdir()
+    (place / ".server.id-x7k2").write_text("")
+    await swarm.ensure(spec)
+    await until_it_runs(swarm, spec)
+    await swarm.remove(spec.id, keep_data=False)
+    assert not place.exists()
+
+
+async def test_the_place_of_another_control_plane_is_not_ours(
+    healthy_swarm: Lab, swarm: SwarmProvisioner, spec: ServerSpec, storage: Path
+) -> None:
+    StoragePlace(storage, "another", spec.id).make()
+    [found] = await swarm.list_ours()
+    assert (found.id, found.labelled) == (spec.id, False)
+
+
+async def test_work_that_nobody_waits_for_any_more_does_nothing_more(
+    healthy_swarm: Lab, storage: Path, spec: ServerSpec
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class SlowStorage(Hands):
+        def make_place(self, place: StoragePlace) -> None:
+            begun.set()
+            go_on.wait(10)
+            super().make_place(place)
+
+    with swarm_provisioner(healthy_swarm, storage, SlowStorage) as swarm:
+        waited_for = asyncio.create_task(swarm.ensure(spec))
+        await asyncio.to_thread(begun.wait, 10)
+        waited_for.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waited_for
+        go_on.set()
+    assert healthy_swarm.manager.docker("service", "ls", "--quiet") == ""
+    assert healthy_swarm.manager.docker("secret", "ls", "--quiet") == ""
+
+
+# -- by hand ----------------------------------------------------------------------------------------------------------
+
+
+def by_hand(machine: Machine, image: str, *arguments: str) -> str:
+    """What a container says that is run by hand and ends; its exit code first."""
+    name = f"by-hand-{uuid4().hex[:8]}"
+    with suppress(Refused):
+        machine.docker("run", "--name", name, *arguments[:-1], image, *arguments[-1].split())
+    code = machine.docker("inspect", "--format", "{{.State.ExitCode}}", name)
+    return f"{code} {machine.run('sh', '-c', f'docker --host {machine.url} logs {name} 2>&1')}"
+
+
+def test_storage_that_is_mounted_at_the_data_itself_is_refused_as_its_lock_would_lock_nobody_out(
+    healthy_swarm: Lab, postgres_image: str
+) -> None:
+    mounted = ("--env", "POSTGRES_PASSWORD=of-nobody", "--mount", f"type=tmpfs,target={description.PGDATA}")
+    told = by_hand(healthy_swarm.manager, postgres_image, *mounted, "postgres")
+    assert told.startswith("78")
+    assert f"mount the storage at {description.MOUNTED_AT}" in told
+
+
+def test_nothing_is_erased_by_hand_that_no_server_id_names(healthy_swarm: Lab, postgres_image: str) -> None:
+    machine = healthy_swarm.manager
+    assert by_hand(machine, postgres_image, "erase").startswith("78")
+    named = ("--env", "DBS_SERVER_ID=11111111-1111-1111-1111-111111111111", "--env", "DBS_STORAGE=volume")
+    told = by_hand(machine, postgres_image, *named, "erase")
+    assert told.startswith("78")
+    assert "no server.id says whose it is" in told
 
 
 # -- trouble ----------------------------------------------------------------------------------------------------------

@@ -108,6 +108,26 @@ async def test_an_image_that_crashes_stops_at_the_first_server_which_runs_the_ol
     assert (await house.server(first.id)).image == postgres_image
 
 
+async def test_a_tag_that_was_built_anew_and_crashes_is_put_back_to_what_it_meant_before(
+    healthy_swarm: Lab, house: House, registry: str, postgres_image: str
+) -> None:
+    manager, tag = healthy_swarm.manager, f"{registry}/rebuilt:18"
+
+    def publish(image: str) -> None:
+        manager.docker("tag", image, tag)
+        manager.docker("push", tag)
+
+    publish(postgres_image)
+    [first, _] = await two_pools(house.with_policy(default_image=tag))
+    before = (await house.server(first.id)).image
+    assert str(before).startswith(f"{tag}@sha256:")
+    publish(variation(healthy_swarm, "dbs-test/crashing-anew:18", 'ENTRYPOINT ["false"]'))
+    operation = await finished(house, await roll_out(house.deps, WHO, Every.SHARED, Target(image=tag)))
+    assert operation.state is State.FAILED
+    assert (await house.server(first.id)).image == before
+    assert await value(house, first, "SELECT 1") == 1
+
+
 async def test_an_image_that_is_missing_or_of_another_major_version_touches_no_server(
     healthy_swarm: Lab, house: House
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from database_service.actions.allocate import allocate
 from database_service.actions.change_servers import Every, rotate_admin_passwords
 from database_service.domain.operations import Operation, State
-from database_service.domain.servers import Server
+from database_service.domain.servers import Health, Server
 from database_service.domain.tenancy import Admin
 from database_service.provisioners.runtime import PostgresRuntime
 from database_service.reconcilers import operations as operation_steps
@@ -103,6 +103,20 @@ async def test_a_server_that_cannot_be_reached_in_time_fails_and_keeps_both_pass
     left = await fleet.house.server(first.id)
     assert (left.admin_password_version, left.admin_password_next is not None) == (1, True)
     assert (await fleet.house.server(second.id)).admin_password_next is None
+
+
+async def test_a_server_whose_answer_was_lost_is_found_to_have_its_next_password_by_its_own_step(fleet: Fleet) -> None:
+    [pool] = await fleet.order(1)
+    deps = fleet.house.deps
+    async with deps.db.transaction() as conn:
+        left = await servers.want_password(conn, pool.id, deps.secrets.seal(new_password(), pool.id))
+    wanted = with_next(fleet, left)
+    await deps.tenants.change_password(admin_of(deps, pool), wanted)
+    fleet.house.clock.forward(deps.policy.health_interval)
+    await fleet.house.until_quiet()
+    found = await fleet.house.server(pool.id)
+    assert (found.admin_password_version, found.admin_password_next, found.health) == (2, None, Health.HEALTHY)
+    assert admin_of(deps, found).password == wanted.password
 
 
 async def test_the_next_rotation_begins_with_the_password_that_was_left_over(fleet: Fleet) -> None:

@@ -132,7 +132,7 @@ def stack(healthy_swarm: Lab) -> Iterator[Deployed]:
 def test_a_pool_lies_on_the_shared_storage_and_an_update_leaves_no_request_without_an_answer(stack: Deployed) -> None:
     with stack.asking(ALLOCATE) as caller:
         server, _ = caller.communicate(timeout=UP_S)
-    assert (stack.storage / "postgres_pools" / server.strip() / "data" / "PG_VERSION").exists()
+    assert (stack.storage / "postgres_pools" / server.strip() / "pgdata" / "PG_VERSION").exists()
 
     with stack.asking(KEEP_ASKING) as caller:
         assert caller.stdout

@@ -42,7 +42,7 @@ def swarm_provisioner(
     lab: Lab, shared: Path | None, hands: Callable[[Engine], Hands] = Hands, **more: object
 ) -> Iterator[SwarmProvisioner]:
     """Servers that are reached at ports of the lab's machines; on `shared` storage, or in volumes of the manager."""
-    options = Options(plane=PLANE, publish=True, pools_dir=shared, **more)  # type: ignore[arg-type]
+    options = Options(plane=PLANE, publish=True, pools_dir=shared, image=POSTGRES, **more)  # type: ignore[arg-type]
     engine = Engine.at(lab.manager.url, PLANE)
     provisioner = SwarmProvisioner(engine, options, hands(engine))
     try:

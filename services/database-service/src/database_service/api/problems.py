@@ -51,6 +51,7 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.ControlDatabaseUnavailable: 503,
+    errors.SchemaInUse: 503,
     errors.TenantServerUnavailable: 503,
     errors.TenantDatabaseMissing: 500,  # its data is lost or moved by hand: only an operator can help
     errors.SecretUnreadable: 500,  # a key is missing from the ring: only an operator can help

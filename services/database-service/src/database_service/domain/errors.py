@@ -250,6 +250,15 @@ class ControlDatabaseUnavailable(Unavailable):
         super().__init__("The control plane's own database does not answer.")
 
 
+class SchemaInUse(Unavailable):
+    code = "schema_in_use"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Somebody holds a table that is to be changed, such as a dump; nothing was changed. Try again."
+        )
+
+
 class TenantServerUnavailable(Unavailable):
     """A tenant server refused, timed out or dropped an administrator's connection."""
 

@@ -122,6 +122,8 @@ class Seen:
     address: Address | None = None
     probe: Probe | None = None
     why: str = ""
+    image: str | None = None
+    """What it runs, where its provisioner runs images: pinned, also where its row has only a tag."""
     tenants_left: int = 0
     """Databases of ours still to be dropped from a server that is only forgotten, not removed."""
 

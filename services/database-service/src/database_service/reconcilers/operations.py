@@ -32,6 +32,8 @@ from database_service.store import operations
 log = structlog.get_logger(__name__)
 
 SOON = timedelta(seconds=1)
+PREPARED_WITHIN = timedelta(minutes=15)
+"""An image may take longer than one look; it goes on coming meanwhile."""
 
 
 class Work(Protocol):
@@ -122,6 +124,10 @@ async def _prepare(deps: Deps, work: Work, operation: Operation, steps: Sequence
     try:
         async with asyncio.timeout(deps.policy.effect_timeout.total_seconds()):
             target = await work.prepare(deps, operation, steps)
-    except (ServiceError, TimeoutError) as e:
+    except TimeoutError as e:
+        if deps.now() - operation.created_at < PREPARED_WITHIN:
+            return await progress.put_off(deps, operation, f"what it needs is still being fetched: {said(e)}")
+        return await progress.become(deps, operation, State.FAILED, said(e))
+    except ServiceError as e:
         return await progress.become(deps, operation, State.FAILED, said(e))
     return await progress.become(deps, replace(operation, target=target), State.RUNNING)

@@ -40,6 +40,12 @@ async def hold(deps: Deps, operation: Operation, step: Step, why: str) -> Operat
         return await _record(conn, operation.look_again(now + pause, why), step)
 
 
+async def put_off(deps: Deps, operation: Operation, why: str) -> Operation:
+    """Look again some moments later. Raises LostLease."""
+    async with deps.db.transaction() as conn:
+        return await _saved(conn, operation.look_again(deps.now() + SLOWEST_POLL, why))
+
+
 async def _record(conn: Conn, operation: Operation, step: Step) -> Operation:
     saved = await _saved(conn, operation)
     await operations.save_step(conn, step)

@@ -10,10 +10,11 @@ from database_service.domain.ids import ServerId
 from database_service.domain.operations import Operation, Step, StepState, Target
 from database_service.domain.servers import Server, Status
 from database_service.reconcilers import progress
+from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.addressing import admin_of
-from database_service.reconcilers.leasing import LostLease, reconciler, said
+from database_service.reconcilers.leasing import LostLease, said
 from database_service.secretbox import new_password
-from database_service.store import events, servers
+from database_service.store import servers
 
 
 class Rotation:
@@ -39,6 +40,8 @@ class Rotation:
     async def carry(self, deps: Deps, operation: Operation, step: Step) -> Operation:
         step = progress.watched(deps, operation, step)
         async with progress.alone_with(deps, ServerId(step.subject_id)) as server:
+            if server and server.admin_password_next is None:  # its own step found that it has the new one
+                return await progress.record(deps, operation, step.become(StepState.SUCCEEDED, deps.now()))
             if server:
                 return await _give_password(deps, operation, step, server)
         if (await progress.subject(deps, step)).status in progress.LEAVING:
@@ -56,19 +59,13 @@ async def _give_password(deps: Deps, operation: Operation, step: Step, server: S
         await progress.fence(conn, operation)
         if await servers.turn_password(conn, server.id, server.version, deps.now()) is None:
             raise LostLease
-        await events.append(
-            conn, at=deps.now(), who=reconciler(), action="server.admin_password_rotated", subject="server",
-            subject_id=server.id, before=server.status, after=server.status,
-            why=f"version {server.admin_password_version + 1}",
-        )  # fmt: skip
+        await server_steps.note_rotated(conn, server, deps.now())
         return await progress.record_in(conn, deps, operation, step.become(StepState.SUCCEEDED, deps.now()))
 
 
 async def _tell_server(deps: Deps, server: Server) -> None:
-    if server.admin_password_next is None:
-        raise LostLease
     current = admin_of(deps, server)
-    following = replace(current, password=deps.secrets.open(server.admin_password_next, server.id))
+    following = replace(current, password=deps.secrets.open(server.admin_password_next or b"", server.id))
     await deps.tenants.change_password(current, following)
 
 

@@ -32,6 +32,7 @@ from database_service.domain.servers import (
     decide,
     next_look,
 )
+from database_service.domain.tenancy import Admin
 from database_service.provisioners.base import Provisioner
 from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, reconciler, said, timed
@@ -126,7 +127,29 @@ async def _probe(deps: Deps, server: Server, address: Address) -> Probe:
         admin = admin_of(deps, server, address)
     except ServiceError as e:
         return Probe(ok=False, why=said(e))
-    return await deps.tenants.probe(admin, _patience(deps, server))
+    probe = await deps.tenants.probe(admin, _patience(deps, server))
+    if not probe.ok and server.admin_password_next is not None:
+        await _try_next_password(deps, server, admin)
+    return probe
+
+
+async def _try_next_password(deps: Deps, server: Server, admin: Admin) -> None:
+    """A rotation whose answer was lost: where the server has the next password, it is the one. Raises LostLease then, as what
+    was read of the row no longer holds."""
+    following = replace(admin, password=deps.secrets.open(server.admin_password_next or b"", server.id))
+    if not (await deps.tenants.probe(following, _patience(deps, server))).ok:
+        return
+    async with deps.db.transaction() as conn:
+        if await servers.turn_password(conn, server.id, server.version, deps.now()):
+            await note_rotated(conn, server, deps.now())
+    raise LostLease
+
+
+async def note_rotated(conn: Conn, server: Server, now: datetime) -> None:
+    await events.append(
+        conn, at=now, who=reconciler(), action="server.admin_password_rotated", subject="server", subject_id=server.id,
+        before=server.status, after=server.status, why=f"version {server.admin_password_version + 1}",
+    )  # fmt: skip
 
 
 def _patience(deps: Deps, server: Server) -> timedelta:
@@ -299,10 +322,17 @@ def _after(server: Server, seen: Seen, verdict: Verdict, outcome: _Outcome, now:
         port=address.port if address else None,
         postgres_version=(probe.postgres_version if probe else None) or server.postgres_version,
         facts=probe.facts if probe else server.facts,
+        image=_pinned(server, seen),
         due_at=outcome.due_at,
         attempts=outcome.attempts,
         last_error=outcome.error,
     )
+
+
+def _pinned(server: Server, seen: Seen) -> str | None:
+    """A tag means something else tomorrow: the row gets the digest that its server runs, to be able to go back to it."""
+    same = server.image and seen.image and seen.image.startswith(f"{server.image}@")
+    return seen.image if same else server.image
 
 
 def _came_back(before: Server, after: Server) -> bool:

@@ -15,10 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from database_service.domain.errors import ControlDatabaseUnavailable, InvalidField
+from database_service.domain.errors import ControlDatabaseUnavailable, InvalidField, SchemaInUse
 from database_service.store.pool import AWAY
 
 HEAD = "head"
+LOCK_S = 4
+"""Less than what requests wait for a lock, so that none fails for a migration that cannot begin."""
+LOCK_NOT_AVAILABLE = "55P03"
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 _LOCK = 0x6462735F6D696772  # "dbs_migr": the same number for everybody who migrates
 _VERSION_TABLE = """\
@@ -34,7 +37,7 @@ INSERT INTO alembic_version (version_num) VALUES ('{revision}');
 async def alone(dsn: str) -> AsyncIterator[AsyncConnection]:
     """One transaction on our own database that nobody else migrates beside: a second one waits, and finds it done.
 
-    Raises ControlDatabaseUnavailable.
+    Raises ControlDatabaseUnavailable and SchemaInUse.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=10), poolclass=NullPool
@@ -42,8 +45,12 @@ async def alone(dsn: str) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            # Behind a table that a dump holds, everybody else would queue: better it fails soon and is tried again.
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_S}s'"))
             yield connection
     except (DBAPIError, *AWAY) as e:
+        if getattr(getattr(e, "orig", e), "sqlstate", None) == LOCK_NOT_AVAILABLE:
+            raise SchemaInUse from e
         if isinstance(e, DBAPIError) and not e.connection_invalidated:
             raise
         raise ControlDatabaseUnavailable from e

@@ -93,7 +93,7 @@ async def claim(conn: Conn, server_id: ServerId, now: datetime, lease: timedelta
 SAVE = f"""
 UPDATE servers s SET status = $3, status_since = $4, health_status = $5, health_failures = $6, health_message = $7,
   last_health_check = $8, host = $9, port = $10, postgres_version = $11, facts = $12, due_at = $13, attempts = $14,
-  last_error = $15, updated_at = $16,
+  last_error = $15, updated_at = $16, image = $17,
   -- A server somebody else runs may be adopted again.
   request_key = CASE WHEN $3 = 'gone' AND s.provisioner = 'external' THEN NULL ELSE s.request_key END,
   version = s.version + 1, lease_until = NULL, lease_token = NULL
@@ -106,7 +106,7 @@ async def save(conn: Conn, server: Server, now: datetime) -> Server | None:
     row = await conn.fetchrow(
         SAVE, server.id, server.version, server.status, server.status_since, server.health, server.health_failures,
         server.health_message, server.last_health_check, server.host, server.port, server.postgres_version,
-        dict(server.facts), server.due_at, server.attempts, server.last_error, now,
+        dict(server.facts), server.due_at, server.attempts, server.last_error, now, server.image,
     )  # fmt: skip
     return server_of(row) if row else None
 

@@ -14,9 +14,10 @@ PLANE, SERVER, MADE = "database-service.plane", "database-service.server", "data
 
 PORT = 5432
 MOUNTED_AT = "/var/lib/postgresql"
-PGDATA = f"{MOUNTED_AT}/data"
+PGDATA = f"{MOUNTED_AT}/pgdata"
 SECRET_FILE = "admin"  # noqa: S105  the name of a file
 ERASE = "erase"
+NODE = "node.id=="
 STOP_GRACE_S = 120
 RESTART_DELAY_S = 1
 NS = 1_000_000_000
@@ -85,6 +86,44 @@ def erasing(service: Api) -> dict[str, Any]:
     container = {**template["ContainerSpec"], "Args": [ERASE], "Healthcheck": {"Test": ["NONE"]}}
     once = {**template, "ContainerSpec": container, "RestartPolicy": {"Condition": "none"}}
     return {**service, "Mode": {"Replicated": {"Replicas": 1}}, "TaskTemplate": once}
+
+
+def eraser_of(server_id: ServerId, options: Options, directory: Path, image: str) -> dict[str, Any]:
+    """A service that only erases, for data that lost its own."""
+    told = {"PGDATA": PGDATA, "DBS_SERVER_ID": str(server_id), "DBS_STORAGE": "shared"}
+    return {
+        "Name": f"erase-{server_id}",
+        "Labels": labels_of(options, server_id) | {MADE: _truth(True)},
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": image,
+                "Args": [ERASE],
+                "Env": [f"{name}={value}" for name, value in told.items()],
+                "Mounts": [{"Type": "bind", "Source": str(directory), "Target": MOUNTED_AT}],
+                "ReadOnly": True,
+                "CapabilityDrop": ["ALL"],
+                "CapabilityAdd": [f"CAP_{name}" for name in CAPABILITIES],
+                "Healthcheck": {"Test": ["NONE"]},
+            },
+            "RestartPolicy": {"Condition": "none"},
+            "Placement": {"Constraints": list(options.constraints)},
+        },
+        "UpdateConfig": _one_after_the_other(),
+        "RollbackConfig": _one_after_the_other(),
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def had_data(service: Api) -> bool:
+    """What its label remembers."""
+    return bool(service["Labels"].get(MADE) == _truth(True))
+
+
+def node_of(service: Api) -> str | None:
+    """The only node it may run on; None where it may run on several."""
+    names = [text.partition("==")[2] for text in constraints_of(service) if text.startswith(NODE)]
+    return names[0] if names else None
 
 
 def is_erasing(service: Api) -> bool:
@@ -197,7 +236,7 @@ def _resources(spec: ServerSpec) -> dict[str, Any]:
 
 
 def _constraints(options: Options, stand: Stand) -> list[str]:
-    return [*options.constraints, *([f"node.id=={stand.node_id}"] if stand.node_id else [])]
+    return [*options.constraints, *([f"{NODE}{stand.node_id}"] if stand.node_id else [])]
 
 
 def _one_after_the_other() -> dict[str, Any]:

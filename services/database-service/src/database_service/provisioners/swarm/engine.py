@@ -3,12 +3,14 @@
 `Engine` reads; `Hands` is every outside effect, one method each, all of which may be repeated.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import docker
+import docker.auth
 import requests
 
 from database_service.domain.errors import ProvisioningFailed
@@ -22,6 +24,8 @@ API_VERSION = "1.41"
 CALL_S = 10
 LOG_LINES = 40
 LOG_S = 3
+SILENCE_S = 30
+"""How long a registry may send nothing of an image."""
 FRAME_HEAD = 8
 """Bytes: the stream's number, three of nothing, and the length of what follows."""
 CONFLICT = 409
@@ -72,9 +76,13 @@ class Engine:
         with self.speaking():
             return list(self.client.volumes(filters=filters).get("Volumes") or [])
 
-    def node(self, node_id: str) -> Api:
+    def node(self, node_id: str) -> Api | None:
+        """None: it was removed from the Swarm."""
         with self.speaking():
-            told: Api = self.client.inspect_node(node_id)
+            try:
+                told: Api = self.client.inspect_node(node_id)
+            except docker.errors.NotFound:
+                return None
             return told
 
     def nodes(self) -> Sequence[Api]:
@@ -113,13 +121,16 @@ class Engine:
         return b"".join(_frames(told.content)).decode(errors="replace").splitlines()
 
     def digest(self, reference: str) -> str | None:
-        """`sha256:…` of this image in its registry; None where there is no registry, or nothing of this name in it."""
-        try:
-            with self.speaking():
+        """`sha256:…` of this image in its registry; None where the registry has nothing of this name.
+
+        ProvisioningFailed where it does not tell: there may be no registry at all.
+        """
+        with self.speaking():
+            try:
                 told: Api = self.client.inspect_distribution(reference)  # type: ignore[no-untyped-call]
-                return str(told["Descriptor"]["digest"])
-        except ProvisioningFailed:
-            return None
+            except docker.errors.NotFound:
+                return None
+            return str(told["Descriptor"]["digest"])
 
     def local_image(self, reference: str) -> Api | None:
         """The image as this engine has it; None where it has not."""
@@ -130,14 +141,27 @@ class Engine:
                 return None
             return told
 
-    def pull(self, reference: str) -> Api | None:
-        """The image, fetched from its registry; None where that has none of this name."""
+    def pull(self, reference: str) -> None:
+        """Fetch it, however long that takes while something comes. ProvisioningFailed says why it does not come.
+
+        Not by the SDK's own way, which waits without end and takes what fails on the way for done.
+        """
+        registry, _ = docker.auth.resolve_repository_name(reference)
+        login = docker.auth.get_config_header(self.client, registry)
         with self.speaking():
-            try:
-                self.client.pull(reference)
-            except (docker.errors.NotFound, docker.errors.ImageNotFound):
-                return None
-        return self.local_image(reference)
+            told = self.client.post(
+                f"{self.client.base_url}/v{API_VERSION}/images/create",
+                params={"fromImage": reference},
+                headers={"X-Registry-Auth": login} if login else None,
+                stream=True,
+                timeout=(CALL_S, SILENCE_S),
+            )
+            if told.status_code == requests.codes.not_found:
+                raise ProvisioningFailed(f"its registry has no image {reference}")
+            told.raise_for_status()
+            for line in told.iter_lines():
+                if error := json.loads(line).get("error"):
+                    raise ProvisioningFailed(f"it cannot be fetched: {error}")
 
     @contextmanager
     def speaking(self) -> Iterator[None]:

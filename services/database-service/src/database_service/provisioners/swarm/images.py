@@ -27,46 +27,52 @@ class Pins:
         asked_at, known = self._known.get(reference, (-ASKED_AGAIN_S, reference))
         if time.monotonic() - asked_at < ASKED_AGAIN_S:
             return known
-        digest = self._engine.digest(reference)
-        pinned = f"{reference}@{digest}" if digest else reference
+        pinned = f"{reference}@{digest}" if (digest := self._digest(reference)) else reference
         self._known[reference] = time.monotonic(), pinned
         return pinned
 
+    def _digest(self, reference: str) -> str | None:
+        try:
+            return self._engine.digest(reference)
+        except EngineAway:
+            raise
+        except ProvisioningFailed:
+            return None  # nodes run what they have, and their tasks tell what they lack
+
 
 def pinned(engine: Engine, reference: str) -> Image:
-    """The image of this reference, by digest where it came from a registry. ProvisioningFailed where it is not to be had."""
-    told = _fetched(engine, reference)
-    return Image(_with_digest(reference, told), _major(reference, told))
+    """The image of this reference, by digest where a registry has it. ProvisioningFailed where it is not to be had.
 
-
-def _fetched(engine: Engine, reference: str) -> Api:
-    """What the registry has now; without a registry, what this engine has."""
-    try:
-        told = engine.pull(reference)
-    except EngineAway:
-        raise
-    except ProvisioningFailed:
-        told = None  # no registry, or one that does not let us in
-    told = told or engine.local_image(reference)
+    What the engine has counts only where no registry can have it: an old copy must not pass for what a tag means now.
+    """
+    if "@" not in reference and (digest := _digest(engine, reference)):
+        reference = f"{reference}@{digest}"
+    told = engine.local_image(reference)
+    if told is None and "@" in reference:
+        engine.pull(reference)
+        told = engine.local_image(reference)
     if told is None:
         raise ProvisioningFailed(
             f"The image {reference} is not found, neither in its registry nor on the manager's node."
         )
-    return told
+    return Image(reference, _major(reference, told))
 
 
-def _with_digest(reference: str, told: Api) -> str:
-    """`repository:tag@sha256:…`: the tag says to people what the digest says to engines."""
-    if "@" in reference:
-        return reference
-    repository = _repository(reference)
-    digests = [digest for digest in told.get("RepoDigests") or [] if digest.partition("@")[0] == repository]
-    return f"{reference}@{digests[0].partition('@')[2]}" if digests else reference
-
-
-def _repository(reference: str) -> str:
-    name, _, tag = reference.rpartition(":")
-    return reference if not name or "/" in tag else name
+def _digest(engine: Engine, reference: str) -> str | None:
+    """What the registry has of it now; None for an image that was never in one."""
+    try:
+        return engine.digest(reference)
+    except EngineAway:
+        raise
+    except ProvisioningFailed as e:
+        local = engine.local_image(reference)
+        if local is None:
+            raise ProvisioningFailed(
+                f"The image {reference} is not found on the manager's node, and its registry does not tell: {e}"
+            ) from e
+        if local.get("RepoDigests"):
+            raise ProvisioningFailed(f"The registry does not tell what {reference} is now: {e}") from e
+        return None
 
 
 def _major(reference: str, told: Api) -> int:

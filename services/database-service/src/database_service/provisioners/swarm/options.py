@@ -19,6 +19,8 @@ class Options:
     pools_dir: Path | None = None
     """Storage that every suitable node and the worker have mounted at this path; None: volumes of the engine's own node."""
     dedicated_dir: Path | None = None
+    image: str | None = None
+    """What runs where a server's own image is not known any more: to erase data that is left."""
     constraints: tuple[str, ...] = ("node.labels.role==database",)
 
     @property

@@ -6,6 +6,7 @@ fence, does not know what a database is, and does not say why in words: that is 
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from database_service.provisioners.swarm.tasks import Task
 from database_service.secretbox import scram_verifier
 
 CALLS_AT_ONCE = 8
+FETCHES_AT_ONCE = 2
 STOP_PATIENCE_S = 20.0
 """How long a removal waits for tasks to end before it says so and is tried again."""
 PAUSE_S = 0.1
@@ -42,10 +44,12 @@ class SwarmProvisioner:
     def __init__(self, engine: Engine, options: Options, hands: Hands | None = None) -> None:
         self._engine = engine
         self._options = options
-        self._hands = hands or Hands(engine)
+        self._able = hands or Hands(engine)
         self._pins = Pins(engine)
         # Threads of its own: an engine that hangs must not take those that everybody else needs.
         self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="swarm")
+        self._fetching = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="swarm-image")
+        self._mine = threading.local()
 
     async def ensure(self, spec: ServerSpec) -> None:
         await self._apart(self._ensure, spec)
@@ -60,16 +64,35 @@ class SwarmProvisioner:
         return await self._apart(self._differences, spec)
 
     async def look_up(self, image: str) -> Image:
-        return await self._apart(pinned, self._engine, image)
+        """Images may take long to come, so they have threads of their own; one that came is there for whoever asks again."""
+        return await asyncio.get_running_loop().run_in_executor(self._fetching, pinned, self._engine, image)
 
     async def list_ours(self) -> Sequence[Found]:
         return await self._apart(self._list_ours)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._fetching):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
+        given_up = threading.Event()
+
+        def worked() -> T:
+            self._mine.given_up = given_up
+            return work(*args, **kwargs)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, worked)
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
+
+    @property
+    def _hands(self) -> Hands:
+        """A thread cannot be stopped: one that nobody waits for any more must not act behind the back of who comes next."""
+        if self._mine.given_up.is_set():
+            raise ProvisioningFailed("it took too long and was given up")
+        return self._able
 
     # -- ensure -------------------------------------------------------------------------------------------------------
 
@@ -124,10 +147,15 @@ class SwarmProvisioner:
             network_id=self._engine.network_id(options.network) if options.network else None,
             secret_id=secret_id,
             storage=place.directory if place else description.volume_name(spec),
-            node_id=None if options.shared_storage else self._engine.own_node_id(),
+            node_id=None if options.shared_storage else self._node_with_volume(known),
             published_port=self._port(spec, known) if options.publish else None,
         )
         return description.service_of(spec, options, stand)
+
+    def _node_with_volume(self, known: Api | None) -> str:
+        """Where its volume is: a server does not follow a worker that talks to another manager."""
+        pinned_to = description.node_of(known["Spec"]) if known else None
+        return pinned_to or self._engine.own_node_id()
 
     def _port(self, spec: ServerSpec, known: Api | None) -> int:
         """The one it has; else one that no other server of ours has."""
@@ -179,21 +207,24 @@ class SwarmProvisioner:
     def _look(self, server_id: ServerId) -> Seen:
         service = self._engine.service(server_id)
         if service is None:
-            traces = self._traces(server_id)
-            return (
-                Seen(Presence.STOPPED, why=f"it has no service, only {traces[0]}") if traces else Seen(Presence.ABSENT)
-            )
+            return self._without_service(server_id)
         if description.is_erasing(service["Spec"]):
             return Seen(Presence.STOPPED, why="its removal is not finished")
         if description.replicas_of(service["Spec"]) == 0:
             return Seen(Presence.STOPPED, why="it was stopped, and its data is kept")
         return self._running_or_why_not(service)
 
+    def _without_service(self, server_id: ServerId) -> Seen:
+        if place := self._place_of(server_id):
+            place.require_storage()
+        traces = self._traces(server_id)
+        return Seen(Presence.STOPPED, why=f"it has no service, only {traces[0]}") if traces else Seen(Presence.ABSENT)
+
     def _running_or_why_not(self, service: Api) -> Seen:
         all_tasks = self._engine.tasks(service["ID"])
         task = tasks.current(all_tasks)
         if task and task.state in tasks.STARTING and task.node_id:
-            return Seen(Presence.RUNNING, self._address(service["Spec"], task.node_id))
+            return Seen(Presence.RUNNING, self._address(service["Spec"], task.node_id), image=task.image)
         return Seen(Presence.STARTING, why=self._why_not(service, task, all_tasks))
 
     def _why_not(self, service: Api, task: Task | None, all_tasks: list[Task]) -> str:
@@ -212,11 +243,14 @@ class SwarmProvisioner:
     def _host(self, node_id: str) -> str:
         """A manager tells of itself as what it listens on for other managers."""
         node = self._engine.node(node_id)
+        if node is None:
+            raise ProvisioningFailed("the node it ran on is no longer in the Swarm")
         manager = str(node.get("ManagerStatus", {}).get("Addr", "")).rpartition(":")[0]
         return manager or str(node["Status"]["Addr"])
 
     def _node_name(self, node_id: str | None) -> str:
-        return str(self._engine.node(node_id)["Description"]["Hostname"]) if node_id else "none"
+        node = self._engine.node(node_id) if node_id else None
+        return str(node["Description"]["Hostname"]) if node else "that is gone"
 
     # -- remove -------------------------------------------------------------------------------------------------------
 
@@ -227,35 +261,67 @@ class SwarmProvisioner:
                 return
             if description.replicas_of(service["Spec"]) > 0:
                 self._hands.update_service(service, description.stopped(service["Spec"]))
-            self._until("its tasks have not ended yet", lambda: self._nothing_runs(service["ID"]))
+            self._until(lambda: "its tasks have not ended yet", lambda: self._nothing_runs(service["ID"]))
 
     def _remove(self, server_id: ServerId) -> None:
         with _about(str(server_id)):
+            place = self._place_of(server_id)
             service = self._engine.service(server_id)
+            self._refuse_hidden(service, place)
             if service and not description.is_erasing(service["Spec"]):
                 self._stop(server_id)
-            place = self._place_of(server_id)
-            if service and place and place.has_data():
-                self._erase(server_id, place)
-            if service:
+            if place and place.has_data():
+                self._erase(place)
+            if service := self._engine.service(server_id):
                 self._hands.remove_service(service["ID"])
             self._clear_traces(server_id, place)
 
-    def _erase(self, server_id: ServerId, place: StoragePlace) -> None:
+    def _refuse_hidden(self, service: Api | None, place: StoragePlace | None) -> None:
+        """What cannot be seen from here is not gone: with its service, the last that knows of it would go."""
+        if place:
+            place.require_storage()
+            if service and description.had_data(service["Spec"]) and not place.is_there():
+                raise ProvisioningFailed(f"its data is not in {place.directory}: is the storage mounted?")
+        elif service and (node := description.node_of(service["Spec"])) not in (None, self._engine.own_node_id()):
+            raise ProvisioningFailed(
+                f"its volume is on node {self._node_name(node)}: the worker has to talk to that engine"
+            )
+
+    def _erase(self, place: StoragePlace) -> None:
         """By a task, as the data belongs to an account that we are not, and under the lock of whoever still serves it."""
-        service = self._engine.service(server_id)
+        service = self._engine.service(place.id)
         if service is None:
-            return
-        if not description.is_erasing(service["Spec"]):
+            service = self._make_eraser(place)
+        elif not description.is_erasing(service["Spec"]):
             self._hands.update_service(service, description.erasing(service["Spec"]))
-        self._until("its data is still being erased", lambda: self._is_erased(service, place))
+        self._until(
+            lambda: f"its data is still being erased: {self._progress(service)}",
+            lambda: self._is_erased(service, place),
+        )
+
+    def _make_eraser(self, place: StoragePlace) -> Api:
+        """For data whose service somebody removed."""
+        if self._options.image is None:
+            raise ProvisioningFailed(f"{place.directory} holds data, and without POSTGRES_IMAGE nothing can erase it")
+        self._hands.create_service(description.eraser_of(place.id, self._options, place.directory, self._options.image))
+        made = self._engine.service(place.id)
+        if made is None:
+            raise ProvisioningFailed("somebody else removed it in the same moment")
+        return made
+
+    def _progress(self, service: Api) -> str:
+        all_tasks = self._engine.tasks(service["ID"])
+        return self._why_not(service, tasks.current(all_tasks), all_tasks)
 
     def _is_erased(self, service: Api, place: StoragePlace) -> bool:
         erasers = [task for task in self._engine.tasks(service["ID"]) if task.args == (description.ERASE,)]
-        if any(task.state == "complete" for task in erasers) and not place.has_data():
+        if any(task.state == "complete" for task in erasers):
+            if place.has_data():
+                raise ProvisioningFailed(
+                    f"its data is erased, but {place.directory} holds something else; it is left alone"
+                )
             return True
-        ill = tasks.last_ill(erasers)
-        if ill and tasks.current(erasers) is None:
+        if tasks.last_ill(erasers) and tasks.current(erasers) is None:
             self._try_again(service)
             raise ProvisioningFailed(f"its data is not erased: {self._why_not(service, None, erasers)}")
         return False
@@ -271,10 +337,8 @@ class SwarmProvisioner:
     def _clear_traces(self, server_id: ServerId, place: StoragePlace | None) -> None:
         for secret in self._engine.secrets(server_id):
             self._hands.remove_secret(secret["ID"])
-        self._until("its volume is still in use", lambda: self._has_no_volume(server_id))
+        self._until(lambda: "its volume is still in use", lambda: self._has_no_volume(server_id))
         if place and place.is_there():
-            if place.has_data():
-                raise ProvisioningFailed(f"{place.directory} still holds data, and no service is there to erase it")
             self._hands.clear_place(place)
 
     def _has_no_volume(self, server_id: ServerId) -> bool:
@@ -291,13 +355,14 @@ class SwarmProvisioner:
 
     def _is_lost(self, task: Task) -> bool:
         """On a node that is down nobody can say; whatever lives on there holds the lock of its data."""
-        return task.node_id is not None and self._engine.node(task.node_id)["Status"]["State"] == "down"
+        node = self._engine.node(task.node_id) if task.node_id else None
+        return task.node_id is not None and (node is None or node["Status"]["State"] == "down")
 
-    def _until(self, why: str, holds: Callable[[], bool]) -> None:
+    def _until(self, why: Callable[[], str], holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + STOP_PATIENCE_S
         while not holds():
             if time.monotonic() > deadline:
-                raise ProvisioningFailed(why)
+                raise ProvisioningFailed(why())
             time.sleep(PAUSE_S)
 
     # -- differences and traces ---------------------------------------------------------------------------------------
@@ -332,7 +397,7 @@ class SwarmProvisioner:
         for volume in self._engine.volumes():
             yield _owner(volume.get("Labels")), f"volume {volume['Name']}"
         for root in self._options.roots:
-            for place in places_in(root):
+            for place in places_in(root, self._options.plane):
                 yield str(place.id), f"directory {place.directory}"
 
     def _traces(self, server_id: ServerId) -> list[str]:
@@ -348,11 +413,11 @@ class SwarmProvisioner:
 
     def _place(self, spec: ServerSpec) -> StoragePlace | None:
         root = self._options.root_of(spec.server_type)
-        return StoragePlace(root, spec.id) if root else None
+        return StoragePlace(root, self._options.plane, spec.id) if root else None
 
     def _place_of(self, server_id: ServerId) -> StoragePlace | None:
         """Where its place is; where it has none, where it would be."""
-        places = [StoragePlace(root, server_id) for root in self._options.roots]
+        places = [StoragePlace(root, self._options.plane, server_id) for root in self._options.roots]
         return next((place for place in places if place.is_there()), places[0] if places else None)
 
 

@@ -25,7 +25,6 @@ def looks(engine: Engine, options: Options, image: str) -> Mapping[str, Callable
 
 
 def _engine(engine: Engine) -> str:
-    engine.node(engine.own_node_id())  # only a manager answers that
     return f"{engine.url} is a manager of a Swarm of {len(engine.nodes())} node(s)"
 
 
@@ -64,9 +63,8 @@ def _storage(engine: Engine, options: Options) -> str:
             )
     if options.roots:
         return ", ".join(map(str, options.roots))
-    return (
-        f"volumes of node {engine.node(engine.own_node_id())['Description']['Hostname']}, which every server stays on"
-    )
+    node = engine.node(engine.own_node_id())
+    return f"volumes of node {node['Description']['Hostname'] if node else '?'}, which every server stays on"
 
 
 def _image(engine: Engine, image: str) -> str:
