@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from database_service.reconcilers.servers import spec_of
 from support.cluster import Cluster
 from support.house import WHO, House, ask, login
 from support.swarm_lab import Lab
-from support.swarm_servers import open_swarm_house, shared_storage, variation
+from support.swarm_servers import open_swarm_house, shared_storage, swarm_provisioner, variation
 
 pytestmark = pytest.mark.docker
 
@@ -136,9 +137,9 @@ async def test_12_a_container_that_runs_is_not_a_server_that_serves(healthy_swar
 async def test_13_a_server_that_fell_over_many_times_is_started_again(healthy_swarm: Lab, swarm_house: House) -> None:
     server = await a_pool(swarm_house)
     for _ in range(4):
+        await until_probed(swarm_house, server)
         [container] = await one_container(healthy_swarm, server)
         healthy_swarm.manager.docker("kill", container)
-        await asyncio.sleep(0)
     healed = await until_status(swarm_house, server.id, Status.ACTIVE)
     await until_probed(swarm_house, healed)
 
@@ -153,6 +154,43 @@ async def one_container(lab: Lab, server: Server) -> list[str]:
 async def until_probed(house: House, server: Server) -> None:
     async with asyncio.timeout(60):
         while not (await house.deps.tenants.probe(admin_of(house.deps, server), timedelta(seconds=2))).ok:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_what_was_changed_to_what_cannot_run_heals_when_the_settings_are_right_again(
+    healthy_swarm: Lab, swarm_house: House, storage: Path
+) -> None:
+    server = await a_pool(swarm_house)
+    with swarm_provisioner(healthy_swarm, storage, constraints=("node.labels.role==nobody",)) as mistaken:
+        await mistaken.ensure(replace(spec_of(swarm_house.deps, server), made_before=True))
+    await until_services_run(healthy_swarm, server, 0)
+    ill = await until_health(swarm_house, server, Health.UNHEALTHY)
+    assert "no suitable node: 1 node without constraint node.labels.role==nobody" in str(ill.health_message)
+    await until_health(swarm_house, server, Health.HEALTHY)
+
+
+async def until_health(house: House, server: Server, health: Health) -> Server:
+    """Looked at each time its next look is due."""
+    async with asyncio.timeout(60):
+        while (looked_at := await house.settled(server.id)).health is not health:
+            due_at = looked_at.due_at or house.clock()
+            house.clock.forward(max(due_at - house.clock(), timedelta()))
+    return looked_at
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the SDK leaves a refused socket open
+async def test_an_engine_that_is_away_makes_no_server_ill_that_serves(healthy_swarm: Lab, swarm_house: House) -> None:
+    server = await a_pool(swarm_house)
+    healthy_swarm.manager.kill_dockerd()
+    for _ in range(4):
+        swarm_house.clock.forward(swarm_house.deps.policy.health_interval)
+        looked_at = await swarm_house.settled(server.id)
+    assert (looked_at.status, looked_at.health) == (Status.ACTIVE, Health.HEALTHY)
+
+
+async def until_services_run(lab: Lab, server: Server, number: int) -> None:
+    async with asyncio.timeout(60):
+        while len(lab.manager.containers(server.name)) != number:  # noqa: ASYNC110  nothing tells
             await asyncio.sleep(0.05)
 
 

@@ -73,7 +73,7 @@ def server(status: Status = Status.ACTIVE, **changes: object) -> Server:
         (Status.ACTIVE, STOPPED, Ensure),
         (Status.ACTIVE, HIDDEN, Wait),
         (Status.ERROR, ABSENT, Ensure),
-        (Status.ERROR, STARTING, Wait),
+        (Status.ERROR, STARTING, Ensure),
         (Status.ERROR, MUTE, Wait),
         (Status.ERROR, WELL, Become),
         (Status.DEPROVISIONING, WELL, Remove),
@@ -113,6 +113,13 @@ def test_a_start_counts_from_when_it_was_first_seen_however_long_ago_it_was_orde
 def test_an_active_server_that_is_being_started_again_is_ill_and_looked_at_soon() -> None:
     assert assess(server(), STARTING, POLICY).health is Health.UNHEALTHY
     assert decide(server(), STARTING, NOW, POLICY) == Wait(STARTING.why, soon=True)
+
+
+def test_one_that_does_not_come_up_again_is_now_and_then_made_anew_what_it_should_be() -> None:
+    moves = [decide(server(health_failures=failures), STARTING, NOW, POLICY) for failures in range(30)]
+    assert [number for number, move in enumerate(moves, 1) if move == Ensure(STARTING.why)] == [15, 30]
+    tired = server(health_failures=14, attempts=POLICY.server_attempts)
+    assert isinstance(decide(tired, STARTING, NOW, POLICY), Become)
 
 
 def test_an_error_is_left_by_itself_when_the_server_answers() -> None:

@@ -26,8 +26,10 @@ SOCKET = "/var/run/docker.sock"
 USED = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
 ENVIRONMENT = {"DOCKER_PROXY_IMAGE": "proxy", "BASE_DOMAIN": "example.com"}
 
+BY_PATH = {"get", "post", "base_url"}
+"""What is asked for by its path: logs of tasks, and images to be fetched; other calls ask for the same parts."""
 ASKED_OF = {
-    "info": "INFO", "inspect_distribution": "DISTRIBUTION", "pull": "IMAGES", "service_logs": "SERVICES",
+    "info": "INFO", "inspect_distribution": "DISTRIBUTION",
 }  # fmt: skip
 """Parts of the engine's interface that a call of its client is not named for."""
 
@@ -131,7 +133,7 @@ def test_with_a_proxy_the_worker_asks_that_one() -> None:
 
 
 def test_the_proxy_lets_through_what_the_worker_asks_and_no_more() -> None:
-    calls = re.findall(r"client\.([a-z_]+)", (Path(engine.__file__)).read_text())
+    calls = set(re.findall(r"client\.([a-z_]+)", (Path(engine.__file__)).read_text())) - BY_PATH
     parts = {ASKED_OF.get(call, call.rpartition("_")[2].removesuffix("s").upper() + "S") for call in calls} | {"POST"}
     environment = config(DEV, PROXY)["services"]["docker-proxy"]["environment"]
     assert {name for name, value in environment.items() if value == "1"} == parts

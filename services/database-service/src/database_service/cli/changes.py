@@ -61,4 +61,6 @@ def _chosen(client: Client, pools: list[str] | None, *, every: bool) -> dict[str
     if every:
         raise CommandFailed("Name pools or say --all, not both.", Exit.USAGE)
     ids = {known["name"]: known["id"] for known in all_pools(client)}
+    if unknown := [pool for pool in pools if pool not in (*ids, *ids.values())]:
+        raise CommandFailed(f"There is no server {unknown[0]}.", Exit.NOT_FOUND)
     return {"pools": [ids.get(pool, pool) for pool in pools]}

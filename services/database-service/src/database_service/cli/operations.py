@@ -1,6 +1,7 @@
 """`dbs operations`: long work, followed and steered."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +9,7 @@ import typer
 from database_service.cli import render
 from database_service.cli.client import Client, segment
 from database_service.cli.exits import CommandFailed, Exit
-from database_service.cli.session import Json, out, session, show_json
+from database_service.cli.session import Json, err, out, session, show_json
 from database_service.domain.operations import AT_REST, State
 
 app = typer.Typer(no_args_is_help=True, help="Long work, step by step.")
@@ -68,7 +69,8 @@ def resume(context: typer.Context, operation: OperationId, as_json: Json = False
 def present(client: Client, operation: Mapping[str, Any], *, wait: bool, as_json: bool) -> None:
     """Show it now, or, with `wait`, each step as it goes and then the whole. One that failed is a failure."""
     if wait:
-        operation = _followed(client, operation, quiet=as_json)
+        with _goes_on(operation):
+            operation = _followed(client, operation, quiet=as_json)
     if as_json:
         show_json(operation)
     else:
@@ -77,6 +79,16 @@ def present(client: Client, operation: Mapping[str, Any], *, wait: bool, as_json
     if wait and operation["state"] != State.SUCCEEDED:
         failed = operation["state"] == State.FAILED
         raise CommandFailed(f"The operation is {operation['state']}.", Exit.FAILURE if failed else Exit.REFUSED)
+
+
+@contextmanager
+def _goes_on(operation: Mapping[str, Any]) -> Iterator[None]:
+    """Who stops watching does not stop the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"It goes on; `dbs operations show {operation['id']} --wait` follows it again.", highlight=False)
+        raise
 
 
 def _followed(client: Client, operation: Mapping[str, Any], *, quiet: bool) -> Mapping[str, Any]:
@@ -108,7 +120,7 @@ def _path(operation: str) -> str:
 
 
 def _rendered(operation: Mapping[str, Any]) -> dict[str, object]:
-    over = sum(step["finished_at"] is not None for step in operation["steps"])
+    over = sum(step["state"] in ("succeeded", "skipped") for step in operation["steps"])
     return {"done": f"{over} of {len(operation['steps'])}", "when": render.moment(operation["created_at"])}
 
 

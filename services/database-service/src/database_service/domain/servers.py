@@ -134,7 +134,7 @@ class Seen:
     @property
     def complaint(self) -> str:
         return (
-            (self.probe.why if self.probe and not self.probe.ok else "") or self.why or f"the server is {self.presence}"
+            self.why or (self.probe.why if self.probe and not self.probe.ok else "") or f"the server is {self.presence}"
         )
 
 
@@ -227,6 +227,10 @@ class Rest:
     """As it should be; the next health check is the next look."""
 
 
+LOOKS_AT_A_START = 15
+"""So many looks in a row (about 20 s) a server that was told to run is left alone; then it is made anew what it should be, as
+what it was told may be what keeps it from running."""
+
 Move = Ensure | Open | Become | Remove | Wait | Rest
 
 
@@ -272,8 +276,10 @@ def _await_start(server: Server, seen: Seen, now: datetime, policy: Policy) -> M
 
 
 def _keep_up(server: Server, seen: Seen, policy: Policy) -> Move:
-    if seen.presence in (Presence.RUNNING, Presence.STARTING):
-        return Rest() if seen.well else Wait(seen.complaint, soon=seen.presence is Presence.STARTING)
+    if seen.presence is Presence.RUNNING:
+        return Rest() if seen.well else Wait(seen.complaint)
+    if seen.presence is Presence.STARTING and (server.health_failures + 1) % LOOKS_AT_A_START:
+        return Wait(seen.complaint, soon=True)
     if server.attempts >= policy.server_attempts:
         return Become(Status.ERROR, server.last_error or seen.complaint)
     return Ensure(seen.complaint)
@@ -282,7 +288,7 @@ def _keep_up(server: Server, seen: Seen, policy: Policy) -> Move:
 def _recover(seen: Seen, now: datetime, policy: Policy) -> Move:
     if seen.well:
         return Become(Status.INITIALIZING, "it answers again")
-    if seen.presence in (Presence.RUNNING, Presence.STARTING):
+    if seen.presence is Presence.RUNNING:
         return Wait(seen.complaint, until=now + policy.error_recheck)
     return Ensure(seen.complaint)
 

@@ -113,7 +113,15 @@ async def look(deps: Deps, server: Server) -> Seen:
         return replace(seen, tenants_left=await _tenants_left(deps, server))
     if seen.presence is Presence.RUNNING and seen.address:
         return replace(seen, probe=await _probe(deps, server, seen.address))
+    if seen.presence is Presence.UNKNOWN and server.status is Status.ACTIVE and server.address:
+        return await _by_login_alone(deps, server, seen, server.address)
     return seen
+
+
+async def _by_login_alone(deps: Deps, server: Server, seen: Seen, address: Address) -> Seen:
+    """Where nobody can look, one that serves is well: an engine that is away is no reason to give its tenants up."""
+    probe = await _probe(deps, server, address)
+    return Seen(Presence.RUNNING, address, probe) if probe.ok else seen
 
 
 async def _observe(deps: Deps, server: Server) -> Seen:
@@ -231,7 +239,7 @@ def _outcome(deps: Deps, server: Server, verdict: Verdict, move: Move) -> _Outco
     match move:
         case Ensure():
             started = Status.INITIALIZING if server.status is Status.PROVISIONING else server.status
-            return _Outcome(started, server.attempts + 1, server.last_error, now + _after_start(server))
+            return _Outcome(started, server.attempts + 1, move.why or server.last_error, now + _after_start(server))
         case Open():
             return _Outcome(Status.ACTIVE, 0, None, now + next_look(server, verdict, deps.policy))
         case Become(Status.GONE):

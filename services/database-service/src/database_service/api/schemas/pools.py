@@ -19,7 +19,7 @@ Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Confirmation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Slots = Annotated[int, Field(ge=1, le=10_000)]
-Cpus = Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
+Cpus = Annotated[float, Field(ge=0.01, le=1024, allow_inf_nan=False)]
 Memory = Annotated[int, Field(ge=64 * MIB, le=16 * 1024 * GIB)]
 
 

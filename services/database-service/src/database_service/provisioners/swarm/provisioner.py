@@ -113,7 +113,7 @@ class SwarmProvisioner:
         if place is None:
             if spec.made_before and known is None and not self._engine.volumes(spec.id):
                 raise ProvisioningFailed("its volume is gone; it is never replaced by an empty server")
-        elif place.is_there():
+        elif place.has_data() or (place.is_there() and not spec.made_before):
             self._hands.make_place(place)
         elif spec.made_before or (known and place.root.is_dir()):
             raise ProvisioningFailed(
@@ -224,8 +224,15 @@ class SwarmProvisioner:
         all_tasks = self._engine.tasks(service["ID"])
         task = tasks.current(all_tasks)
         if task and task.state in tasks.STARTING and task.node_id:
-            return Seen(Presence.RUNNING, self._address(service["Spec"], task.node_id), image=task.image)
+            why = self._why_before(service, task, all_tasks)
+            return Seen(Presence.RUNNING, self._address(service["Spec"], task.node_id), why=why, image=task.image)
         return Seen(Presence.STARTING, why=self._why_not(service, task, all_tasks))
+
+    def _why_before(self, service: Api, task: Task, all_tasks: list[Task]) -> str:
+        """Of a server that falls over and over, what its last attempt died of says more than that this one does not answer yet."""
+        if task.state == tasks.RUNNING or tasks.last_ill(all_tasks) is None:
+            return ""
+        return self._why_not(service, None, all_tasks)
 
     def _why_not(self, service: Api, task: Task | None, all_tasks: list[Task]) -> str:
         if task and task.state in NOT_YET and task.message:
@@ -372,7 +379,13 @@ class SwarmProvisioner:
             known = self._engine.service(spec.id)
             if known is None:
                 return ()
-            return description.differences(known["Spec"], self._wanted(spec, known, secret_id=""))
+            place = self._place(spec)
+            lost = (
+                [f"data is missing from {place.directory}"]
+                if place and spec.made_before and not place.has_data()
+                else []
+            )
+            return [*lost, *description.differences(known["Spec"], self._wanted(spec, known, secret_id=""))]
 
     def _list_ours(self) -> Sequence[Found]:
         traces = defaultdict[str, list[str]](list)

@@ -61,8 +61,9 @@ class Task:
 
 
 def current(tasks: Iterable[Task]) -> Task | None:
-    """The newest task that Swarm wants to run."""
-    return max((task for task in tasks if task.wanted and not task.over), key=lambda task: task.created, default=None)
+    """The task that Swarm wants to run: one that does, before the newest that is to."""
+    alive = (task for task in tasks if task.wanted and not task.over)
+    return max(alive, key=lambda task: (task.state == RUNNING, task.created), default=None)
 
 
 def last_ill(tasks: Iterable[Task]) -> Task | None:
