@@ -14,7 +14,7 @@ from database_service.domain.errors import ControlDatabaseUnavailable, InvalidFi
 from database_service.domain.ids import Who
 from database_service.domain.secret import Secret
 from database_service.store import tokens as store
-from database_service.store.changes import TOKEN_CHANGED
+from database_service.store.changes import HEARTBEAT, TOKEN_CHANGED
 from database_service.store.pool import Db, open_pool
 from support.cable import Cable, cable_to
 from support.cluster import Cluster
@@ -88,10 +88,19 @@ async def cable(cluster: Cluster) -> AsyncIterator[Cable]:
         yield cable
 
 
+async def until_listening(house: House) -> None:
+    """Whoever begins to listen forgets what was remembered before."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = $1"
+    async with asyncio.timeout(10):
+        while await house.value(asked, HEARTBEAT) == 0:  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0.01)
+
+
 async def test_a_remembered_token_outlives_a_short_outage_and_no_more(
     house: House, control_dsn: str, cluster: Cluster, cable: Cable
 ) -> None:
     _, text = await issue(house.deps, "shop", READ, None, WHO)
+    await until_listening(house)
     pool = await open_pool(
         control_dsn.replace(f":{cluster.port}/", f":{cable.port}/"), least=0, most=2, application="t"
     )

@@ -24,6 +24,7 @@ from support.local_servers import PASSWORD, address_of
 from support.machines import Machine, Refused
 from support.swarm_lab import Lab
 from support.swarm_servers import (
+    CONSTRAINTS,
     MIB,
     admin_of,
     hidden,
@@ -65,6 +66,8 @@ def create_theirs(machine: Machine, image: str, *options: str) -> None:
         "--name",
         "theirs",
         "--no-healthcheck",
+        "--constraint",
+        "node.role==manager",
         "--stop-grace-period",
         "0s",
         *options,
@@ -121,7 +124,7 @@ async def test_a_service_is_told_to_keep_its_server_for_ever_and_alone(
     assert service["UpdateConfig"]["Order"] == "stop-first"
     assert (task["RestartPolicy"]["Condition"], task["RestartPolicy"].get("MaxAttempts", 0)) == ("any", 0)
     assert task["ContainerSpec"]["StopGracePeriod"] == 120 * 10**9
-    assert task["Placement"]["Constraints"] == ["node.labels.role==database"]
+    assert task["Placement"]["Constraints"] == [*CONSTRAINTS]
     assert task["Resources"]["Limits"]["MemoryBytes"] == spec.memory_limit
     assert task["Resources"]["Reservations"]["MemoryBytes"] == spec.memory_limit
 
@@ -238,7 +241,7 @@ def surveyed(lab: Lab, options: Options, image: str) -> dict[str, str]:
 def test_a_swarm_that_is_fit_is_told_so(healthy_swarm: Lab, storage: Path, postgres_image: str) -> None:
     told = surveyed(healthy_swarm, Options(publish=True, pools_dir=storage), postgres_image)
     assert not [text for text in told.values() if text.startswith("wrong")]
-    assert (told["database nodes"], told["storage"]) == ("manager", str(storage))
+    assert ("manager" in told["database nodes"], told["storage"]) == (True, str(storage))
     assert told["PostgreSQL image"] == f"{postgres_image}, PostgreSQL 18"
 
 
@@ -442,7 +445,7 @@ async def test_a_node_without_the_label_is_told_and_heals(
     manager.docker("node", "update", "--label-rm", "role", manager.name)
     await swarm.ensure(spec)
     await until_seen(
-        swarm, spec, Presence.STARTING, "no suitable node: 1 node without constraint node.labels.role==database"
+        swarm, spec, Presence.STARTING, r"no suitable node: \d+ nodes? without constraint node.labels.role==database"
     )
     manager.docker("node", "update", "--label-add", "role=database", manager.name)
     await until_it_runs(swarm, spec)

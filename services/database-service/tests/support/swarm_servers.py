@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -28,6 +29,8 @@ from support.swarm_lab import Lab
 
 MIB = 1024 * 1024
 PLANE = "tests"
+CONSTRAINTS = ("node.labels.role==database", "node.role==manager")
+"""Other tests' workers may still be there; what these look at is on the manager."""
 WITHIN_S = 60.0
 """Within a minute every trouble has its own clear error, and heals when its cause goes."""
 PAUSE_S = 0.05
@@ -44,7 +47,8 @@ def swarm_provisioner(
     lab: Lab, shared: Path | None, hands: Callable[[Engine], Hands] = Hands, **more: object
 ) -> Iterator[SwarmProvisioner]:
     """Servers that are reached at ports of the lab's machines; on `shared` storage, or in volumes of the manager."""
-    options = Options(plane=PLANE, publish=True, pools_dir=shared, image=POSTGRES, **more)  # type: ignore[arg-type]
+    stand: dict[str, Any] = {"constraints": CONSTRAINTS} | more
+    options = Options(plane=PLANE, publish=True, pools_dir=shared, image=POSTGRES, **stand)
     engine = Engine.at(lab.manager.url, PLANE)
     provisioner = SwarmProvisioner(engine, options, hands(engine))
     try:

@@ -70,9 +70,18 @@ def _digest(engine: Engine, reference: str) -> str | None:
             raise ProvisioningFailed(
                 f"The image {reference} is not found on the manager's node, and its registry does not tell: {e}"
             ) from e
-        if local.get("RepoDigests"):
+        if _was_in(reference, local):
             raise ProvisioningFailed(f"The registry does not tell what {reference} is now: {e}") from e
         return None
+
+
+def _was_in(reference: str, local: Api) -> bool:
+    """Whether it came from, or went to, the repository of this reference: then only that knows what its tag is now."""
+    name, _, tag = reference.rpartition(":")
+    repository = reference if not name or "/" in tag else name
+    short = repository.removeprefix("docker.io/").removeprefix("library/")
+    known = {digest.partition("@")[0] for digest in local.get("RepoDigests") or []}
+    return bool(known & {repository, short})
 
 
 def _major(reference: str, told: Api) -> int:
