@@ -72,7 +72,7 @@ async def bench(system: System, given: Options, lab: Lab) -> None:
         f"{all_ours} / {all_bare}", ratio(measured[all_ours], measured[all_bare], lambda r: r.seconds)
     )
     report.note("one Swarm node on this machine, its storage where the tests have theirs; the same for both sides")
-    report.note("the bare service has no health check, no secret and default settings but for its memory's")
+    report.note("the bare service has the same settings and storage, but no health check and no secret")
     report.target(
         "Swarm: order of a pool → first allocation / bare docker service create → first SQL", "<=", 1.3, single
     )
