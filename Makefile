@@ -8,7 +8,8 @@ COVERAGE_LEAST := 85
 VENV := .venv
 BIN := $(VENV)/bin
 SERVICE := services/database-service
-SOURCES := services bench
+PACKAGES := $(SERVICE) clients/python services/instance-service
+SOURCES := services clients bench
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 
 BASE_PYTHON ?= python:3.11-slim-bookworm
@@ -98,21 +99,21 @@ stack-secrets stack-deploy stack-status stack-rm: stack-%:
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* docs/_build
-	find services bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed once, and again only when what is asked for has changed.
-$(VENV)/.installed-run: requirements/run.txt $(SERVICE)/pyproject.toml
+$(VENV)/.installed-run: requirements/run.txt $(PACKAGES:%=%/pyproject.toml)
 	@$(ensure_venv)
 	@echo "Installing what it needs to run (once) …"
 	@$(PIP) --require-hashes -r requirements/run.txt
-	@$(PIP) --no-deps --no-build-isolation -e $(SERVICE)
+	@$(PIP) --no-deps --no-build-isolation $(PACKAGES:%=-e %)
 	@touch $@
 
-$(VENV)/.installed-dev: requirements/dev.txt $(SERVICE)/pyproject.toml
+$(VENV)/.installed-dev: requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
 	@$(ensure_venv)
 	@echo "Installing what development needs (once) …"
 	@$(PIP) --require-hashes -r requirements/dev.txt
-	@$(PIP) --no-deps --no-build-isolation -e $(SERVICE)
+	@$(PIP) --no-deps --no-build-isolation $(PACKAGES:%=-e %)
 	@touch $(VENV)/.installed-run $@
 
 define ensure_venv

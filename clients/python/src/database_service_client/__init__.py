@@ -1,0 +1,1 @@
+"""The client of database-service: databases on demand, typed, sync and async."""

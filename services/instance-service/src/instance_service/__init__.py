@@ -1,0 +1,1 @@
+"""Instances of applications, each with a database of its own."""
