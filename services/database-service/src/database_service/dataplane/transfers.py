@@ -10,7 +10,7 @@ from database_service.domain.transfers import Passage, Progress, Survey
 
 
 class Transfers(Protocol):
-    """The port of moves; `dataplane.transfer.TenantTransfers` is its one implementation.
+    """The port of moves; `dataplane.transfer.moving.TenantTransfers` is its one implementation.
 
     Errors of every method: TenantServerUnavailable (cannot reach, lost, timed out: try again), TenantDatabaseMissing,
     NameTaken, and what each says. None of them opens a door: `Tenants.build` does that, on the side that won. What is
