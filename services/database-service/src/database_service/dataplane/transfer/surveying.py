@@ -66,6 +66,8 @@ WITH named AS (
     FROM named
     WHERE (named.oid >= {FIRST_OURS} OR class = 'pg_namespace'::regclass AND named.oid = 'public'::regnamespace
            OR class = 'pg_largeobject'::regclass)
+      AND NOT (class IN ('pg_proc'::regclass, 'pg_type'::regclass)
+               AND EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = named.oid AND deptype = 'i'))
       AND NOT EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
                       WHERE class = 'pg_class'::regclass AND pg_class.oid = named.oid AND n.nspname ~ '^pg_(toast|temp)')
       AND NOT (class = 'pg_namespace'::regclass
@@ -109,7 +111,7 @@ SELECT 'The ' || CASE prokind WHEN 'p' THEN 'procedure ' ELSE 'function ' END ||
        || CASE WHEN proleakproof THEN ' is LEAKPROOF' ELSE ' is written in ' || lanname END
        || ', which only a superuser can make; drop it or have it made by a supported extension.' AS sentence
 FROM (SELECT p.*, lanname, lanpltrusted FROM pg_proc p JOIN pg_language l ON l.oid = prolang) AS functions
-WHERE oid >= {FIRST_OURS} AND (proleakproof OR NOT lanpltrusted AND lanname <> 'sql')
+WHERE oid >= {FIRST_OURS} AND prokind <> 'a' AND (proleakproof OR NOT lanpltrusted)
   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = functions.oid AND deptype IN ('e', 'i'))
 UNION ALL
 SELECT 'The operator class ' || quote_ident(opcname) || ' can be made by a superuser only; drop it.' FROM pg_opclass
