@@ -2,7 +2,7 @@
 
 from database_service.domain.tenancy import TenantSpec
 
-ODD = '''Odd "name" % it's äöü'''
+ODD = """Odd "name" % it's äöü"""
 NEWLINE = "two\nlines; DROP TABLE x; --"
 LONGEST = "ä" * 31 + "x"
 
@@ -51,7 +51,8 @@ CREATE TABLE thing (
 ) WITH (fillfactor = 80);
 ALTER TABLE thing DROP COLUMN gone;
 INSERT INTO thing (name, tags, how, at, during, data, f, r, n, j, a, t, i)
-SELECT 'Thing ' || n, 'a=>1'::extras.hstore, 'between', ROW(n, 'y"' || n)::pair, span(n, n + 1), decode('00ff00', 'hex'), 'NaN', '-infinity',
+SELECT 'Thing ' || n, 'a=>1'::extras.hstore, 'between',
+       ROW(n, 'y"' || n)::pair, span(n, n + 1), decode('00ff00', 'hex'), 'NaN', '-infinity',
        'infinity', '{{"a": null}}', ARRAY[1, NULL, 3], 'infinity', '1 mon -3 days' FROM generate_series(1, 50) AS n;
 INSERT INTO thing DEFAULT VALUES;
 COMMENT ON TABLE thing IS 'table';
@@ -64,7 +65,8 @@ ALTER TABLE thing CLUSTER ON thing_pkey;
 ALTER TABLE thing ALTER COLUMN data SET STORAGE EXTERNAL, ALTER COLUMN f SET STATISTICS 7;
 CREATE STATISTICS both_of ON f, r FROM thing;
 
-CREATE TABLE part (id integer REFERENCES thing (id) DEFERRABLE INITIALLY DEFERRED, whole bigint, EXCLUDE USING btree (whole WITH =));
+CREATE TABLE part (id integer REFERENCES thing (id) DEFERRABLE INITIALLY DEFERRED, whole bigint,
+                   EXCLUDE USING btree (whole WITH =));
 CREATE TABLE wide ({WIDE});
 INSERT INTO wide DEFAULT VALUES;
 CREATE TABLE empty_one ();
@@ -138,7 +140,7 @@ def between_logins(tenant: TenantSpec) -> str:
     return f"""
     SET ROLE NONE;
     CREATE TABLE mine (n integer, m integer);
-    INSERT INTO mine VALUES (1, 2);
+    INSERT INTO mine VALUES (1, 2), (3, 4);
     GRANT SELECT, UPDATE (m) ON mine TO {other} WITH GRANT OPTION;
     CREATE SEQUENCE my_sequence;
     CREATE FUNCTION my_function() RETURNS integer LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS 'SELECT 1';

@@ -25,7 +25,7 @@ class Move:
     folder: Path
     progress: list[Progress] = field(default_factory=list)
 
-    async def tenant(self, script: str = "", **differently: object) -> TenantSpec:
+    async def tenant(self, script: str = "SELECT 1", **differently: object) -> TenantSpec:
         """A tenant on the first server, whose first login has run this script."""
         tenant = await self.here.tenant(**differently)
         async with self.here.inside(tenant) as conn:

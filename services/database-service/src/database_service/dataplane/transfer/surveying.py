@@ -37,34 +37,33 @@ class Extension:
 
 _OBJECTS = f"""
 WITH named AS (
-    SELECT 'pg_class'::regclass AS class, oid, relowner AS owner, relacl AS acl, 'r'::"char" AS kind FROM pg_class
-    WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
-    UNION ALL SELECT 'pg_class'::regclass, oid, relowner, relacl, 's' FROM pg_class WHERE relkind = 'S'
-    UNION ALL SELECT 'pg_class'::regclass, attrelid, relowner, attacl, 'c'
+    SELECT 'pg_class'::regclass AS class, oid, 0 AS part, relowner AS owner, relacl AS acl FROM pg_class
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, relowner, attacl
               FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE attacl IS NOT NULL
-    UNION ALL SELECT 'pg_proc'::regclass, oid, proowner, proacl, 'f' FROM pg_proc
-    UNION ALL SELECT 'pg_namespace'::regclass, oid, nspowner, nspacl, 'n' FROM pg_namespace
-    UNION ALL SELECT 'pg_type'::regclass, t.oid, typowner, typacl, 'T' FROM pg_type t LEFT JOIN pg_class c ON c.oid = typrelid
+    UNION ALL SELECT 'pg_proc'::regclass, oid, 0, proowner, proacl FROM pg_proc
+    UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, nspowner, nspacl FROM pg_namespace
+    UNION ALL SELECT 'pg_type'::regclass, t.oid, 0, typowner, typacl FROM pg_type t LEFT JOIN pg_class c ON c.oid = typrelid
               WHERE typtype <> 'c' OR c.relkind = 'c'
-    UNION ALL SELECT 'pg_largeobject'::regclass, oid, lomowner, lomacl, 'L' FROM pg_largeobject_metadata
-    UNION ALL SELECT 'pg_language'::regclass, oid, lanowner, lanacl, 'l' FROM pg_language
-    UNION ALL SELECT 'pg_default_acl'::regclass, oid, defaclrole, defaclacl, NULL FROM pg_default_acl
-    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, fdwowner, fdwacl, 'F' FROM pg_foreign_data_wrapper
-    UNION ALL SELECT 'pg_foreign_server'::regclass, oid, srvowner, srvacl, 'S' FROM pg_foreign_server
-    UNION ALL SELECT 'pg_operator'::regclass, oid, oprowner, NULL, NULL FROM pg_operator
-    UNION ALL SELECT 'pg_opclass'::regclass, oid, opcowner, NULL, NULL FROM pg_opclass
-    UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfowner, NULL, NULL FROM pg_opfamily
-    UNION ALL SELECT 'pg_collation'::regclass, oid, collowner, NULL, NULL FROM pg_collation
-    UNION ALL SELECT 'pg_conversion'::regclass, oid, conowner, NULL, NULL FROM pg_conversion
-    UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner, NULL, NULL FROM pg_ts_config
-    UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner, NULL, NULL FROM pg_ts_dict
-    UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxowner, NULL, NULL FROM pg_statistic_ext
-    UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner, NULL, NULL FROM pg_publication
-    UNION ALL SELECT 'pg_event_trigger'::regclass, oid, evtowner, NULL, NULL FROM pg_event_trigger
+    UNION ALL SELECT 'pg_largeobject'::regclass, oid, 0, lomowner, lomacl FROM pg_largeobject_metadata
+    UNION ALL SELECT 'pg_language'::regclass, oid, 0, lanowner, lanacl FROM pg_language
+    UNION ALL SELECT 'pg_default_acl'::regclass, oid, 0, defaclrole, defaclacl FROM pg_default_acl
+    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, fdwowner, fdwacl FROM pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 0, srvowner, srvacl FROM pg_foreign_server
+    UNION ALL SELECT 'pg_operator'::regclass, oid, 0, oprowner, NULL FROM pg_operator
+    UNION ALL SELECT 'pg_opclass'::regclass, oid, 0, opcowner, NULL FROM pg_opclass
+    UNION ALL SELECT 'pg_opfamily'::regclass, oid, 0, opfowner, NULL FROM pg_opfamily
+    UNION ALL SELECT 'pg_collation'::regclass, oid, 0, collowner, NULL FROM pg_collation
+    UNION ALL SELECT 'pg_conversion'::regclass, oid, 0, conowner, NULL FROM pg_conversion
+    UNION ALL SELECT 'pg_ts_config'::regclass, oid, 0, cfgowner, NULL FROM pg_ts_config
+    UNION ALL SELECT 'pg_ts_dict'::regclass, oid, 0, dictowner, NULL FROM pg_ts_dict
+    UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, 0, stxowner, NULL FROM pg_statistic_ext
+    UNION ALL SELECT 'pg_publication'::regclass, oid, 0, pubowner, NULL FROM pg_publication
+    UNION ALL SELECT 'pg_event_trigger'::regclass, oid, 0, evtowner, NULL FROM pg_event_trigger
 ), objects AS (
     SELECT named.*, EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = named.oid AND deptype = 'e') AS is_part
     FROM named
-    WHERE (named.oid >= {FIRST_OURS} OR class = 'pg_namespace'::regclass AND named.oid = 'public'::regnamespace
+    WHERE (named.oid >= {FIRST_OURS} OR class = 'pg_namespace'::regclass AND named.oid = to_regnamespace('public')
            OR class = 'pg_largeobject'::regclass)
       AND NOT (class IN ('pg_proc'::regclass, 'pg_type'::regclass)
                AND EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = named.oid AND deptype = 'i'))
@@ -74,7 +73,7 @@ WITH named AS (
                AND EXISTS (SELECT FROM pg_namespace n WHERE n.oid = named.oid AND n.nspname ~ '^pg_(toast|temp)'))
 )
 """
-""""""
+"""All that has an owner or can be granted, and is not PostgreSQL's own; `part` is a column's number."""
 
 _FOREIGN = f"""{_OBJECTS}
 SELECT pg_describe_object(class, oid, 0) AS what, pg_get_userbyid(owner)::text AS owner
@@ -89,15 +88,31 @@ WHERE is_part AND pg_get_userbyid(owner)::text = ANY ($1::text[]) ORDER BY what
 """
 
 _GRANTED = f"""{_OBJECTS}
-SELECT DISTINCT pg_describe_object(class, oid, 0) AS what, entry.privilege_type AS privilege,
+SELECT DISTINCT pg_describe_object(class, objects.oid, part) AS what, entry.privilege_type AS privilege,
        pg_get_userbyid(entry.grantee)::text AS grantee, pg_get_userbyid(entry.grantor)::text AS grantor,
-       pg_get_userbyid(entry.grantee)::text <> ALL ($1::text[] || 'pg_database_owner'::text) AND entry.grantee <> 0 AS foreign
-FROM objects, aclexplode(acl) AS entry
+       entry.grantor <> owner AS lent, coalesce(future.begins, '') AS begins,
+       format('%s%s ON %s FROM %I', entry.privilege_type, format(' (%I)', attname),
+              CASE class WHEN 'pg_class'::regclass THEN 'TABLE ' || objects.oid::regclass
+                         WHEN 'pg_proc'::regclass THEN 'ROUTINE ' || objects.oid::regprocedure
+                         WHEN 'pg_namespace'::regclass THEN 'SCHEMA ' || objects.oid::regnamespace
+                         WHEN 'pg_type'::regclass THEN 'TYPE ' || objects.oid::regtype
+                         WHEN 'pg_largeobject'::regclass THEN 'LARGE OBJECT ' || objects.oid
+                         WHEN 'pg_default_acl'::regclass THEN future.kind
+                         ELSE pg_describe_object(class, objects.oid, part) END,
+              pg_get_userbyid(entry.grantee)) AS revocation
+FROM objects CROSS JOIN aclexplode(acl) AS entry
+LEFT JOIN pg_attribute ON class = 'pg_class'::regclass AND attrelid = objects.oid AND attnum = part AND part > 0
+LEFT JOIN (SELECT oid, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s ', pg_get_userbyid(defaclrole),
+                              ' IN SCHEMA ' || nullif(defaclnamespace, 0)::regnamespace) AS begins,
+                  CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' WHEN 'T' THEN 'TYPES'
+                                     WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END AS kind
+           FROM pg_default_acl) AS future ON class = 'pg_default_acl'::regclass AND future.oid = objects.oid
 WHERE NOT is_part
   AND (entry.grantor <> owner
        OR entry.grantee <> 0 AND pg_get_userbyid(entry.grantee)::text <> ALL ($1::text[] || 'pg_database_owner'::text))
 ORDER BY what, privilege
 """
+"""Of a role that is not of the database, or by one that is not the owner."""
 
 _DATABASE_GRANTS = """
 SELECT pg_get_userbyid(acl.grantee)::text AS role, privilege_type AS privilege
@@ -242,15 +257,15 @@ def _start(text: str) -> str:
 
 def _of_grant(row: asyncpg.Record) -> str:
     """A role that is not there cannot be granted anything, and only a superuser grants in somebody else's name."""
-    what, privilege, grantee = row["what"], row["privilege"], row["grantee"]
-    if row["foreign"]:
+    what, privilege = row["what"], row["privilege"]
+    if row["lent"]:
         return (
-            f"{privilege} on {what} is granted to {grantee!r}, who is not of this database; "
-            f'say: REVOKE {privilege} ON {what} FROM "{grantee}".'
+            f"{privilege} on {what} was granted to {row['grantee']!r} by {row['grantor']!r}, who does not own it; "
+            f"revoke that, and grant it as the owner."
         )
     return (
-        f"{privilege} on {what} was granted by {row['grantor']!r} and not by its owner; "
-        f"revoke it, and grant it as the owner."
+        f"{privilege} on {what} is granted to {row['grantee']!r}, who is not of this database; "
+        f"say: {row['begins']}REVOKE {row['revocation']}."
     )
 
 
