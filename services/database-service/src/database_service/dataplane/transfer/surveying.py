@@ -91,7 +91,7 @@ _GRANTED = f"""{_OBJECTS}
 SELECT DISTINCT pg_describe_object(class, objects.oid, part) AS what, entry.privilege_type AS privilege,
        pg_get_userbyid(entry.grantee)::text AS grantee, pg_get_userbyid(entry.grantor)::text AS grantor,
        entry.grantor <> owner AS lent, coalesce(future.begins, '') AS begins,
-       format('%s%s ON %s FROM %I', entry.privilege_type, format(' (%I)', attname),
+       format('%s%s ON %s FROM %I', entry.privilege_type, ' (' || quote_ident(attname) || ')',
               CASE class WHEN 'pg_class'::regclass THEN 'TABLE ' || objects.oid::regclass
                          WHEN 'pg_proc'::regclass THEN 'ROUTINE ' || objects.oid::regprocedure
                          WHEN 'pg_namespace'::regclass THEN 'SCHEMA ' || objects.oid::regnamespace
