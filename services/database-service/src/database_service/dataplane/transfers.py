@@ -48,6 +48,10 @@ class Transfers(Protocol):
         """
         ...
 
+    async def discard(self, target: Admin, tenant: TenantSpec, stagings: Sequence[str]) -> None:
+        """None of these stagings is on the target any more; only those that `tenant.owner_role` owns are dropped."""
+        ...
+
     async def dismiss(self, admin: Admin, mover: str) -> None:
         """The mover is gone from this server, and its sessions with it. Not there is success; not ours is NameTaken."""
         ...

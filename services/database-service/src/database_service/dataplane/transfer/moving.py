@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from database_service.dataplane import databases, roles
+from database_service.dataplane import databases, ddl, roles
 from database_service.dataplane.connect import AdminSessions, OnStatement, Patience, unwatched
 from database_service.dataplane.transfer import copying, fencing, movers, surveying
 from database_service.dataplane.transfer.comparing import Comparing, Side
@@ -84,6 +84,12 @@ class TenantTransfers:
                 passfile = write_passfile(Path(folder), passage.mover)
                 comparing = Comparing(self._unhurried, self._programs, passage, source, target, passfile)
                 return await comparing.run()
+
+    async def discard(self, target: Admin, tenant: TenantSpec, stagings: Sequence[str]) -> None:
+        async with self._sessions.on(target) as session:
+            for staging in stagings:
+                there = await databases.look(session, replace(tenant, name=staging, physical_name=staging))
+                await session.run(*(step for name in there.ours for step in ddl.drop_database(name)))
 
     async def dismiss(self, admin: Admin, mover: str) -> None:
         await movers.dismiss(self._sessions, admin, mover)
