@@ -4,6 +4,7 @@ All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 
 `cluster`           session: a PostgreSQL 18 that plays the control plane: host, port, superuser, password, dsn(name)
 `tenant_cluster`    session: a second one that plays a tenant server
+`other_cluster`     session: a third one, for what goes from one tenant server to another
 `control_template`  session: the name of a migrated database on `cluster`; never connect to it, clone it
 `control_dsn`       test: the DSN of a migrated database of its own on `cluster`, dropped afterwards
 `house`             test: actions and reconcilers over both clusters (see support.house)
@@ -91,6 +92,12 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def tenant_cluster() -> Iterator[Cluster]:
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def other_cluster() -> Iterator[Cluster]:
     with running_cluster() as running:
         yield running
 
