@@ -196,8 +196,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(
             f"in all: {sum(int(points.split('killed at ')[1].split()[0]) for points in deaths)} deaths"
         )
-    for name, title in (("recovery", "recovery"), ("swarm_lab", "swarm lab: what was made, in how long")):
+    for name, title in (
+        ("recovery", "recovery"),
+        ("moves", "moves"),
+        ("swarm_lab", "swarm lab: what was made, in how long"),
+    ):
         if lines := told.get(name):
             terminalreporter.section(title)
-            for line in lines if name == "recovery" else [max(lines, key=len)]:
+            for line in [max(lines, key=len)] if name == "swarm_lab" else lines:
                 terminalreporter.line(line)

@@ -48,7 +48,7 @@ async def operation(operation_id: UUID, asked: DatabasesReader, deps: Use, wait:
 
 @router.post("/{operation_id}/cancel", responses={200: {"model": OperationOut}})
 async def cancel(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
-    """No further step; the one in hand is finished, what is done stays. What is more than a change of plan needs `admin:write` as well."""
+    """No further step; the one in hand is finished, what is done stays. Other than changes of plan need `admin:write` as well."""
     await _must_be_allowed(deps, OperationId(operation_id), asked)
     await steer_operation.cancel(deps, OperationId(operation_id), asked.who)
     return await shown(deps, OperationId(operation_id))
@@ -56,7 +56,7 @@ async def cancel(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Respo
 
 @router.post("/{operation_id}/pause", responses={200: {"model": OperationOut}})
 async def pause(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
-    """Rest after the step in hand, until it is resumed. What is more than a change of plan needs `admin:write` as well."""
+    """Rest after the step in hand, until it is resumed. Other than changes of plan need `admin:write` as well."""
     await _must_be_allowed(deps, OperationId(operation_id), asked)
     await steer_operation.pause(deps, OperationId(operation_id), asked.who)
     return await shown(deps, OperationId(operation_id))
@@ -64,7 +64,7 @@ async def pause(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Respon
 
 @router.post("/{operation_id}/resume", responses={200: {"model": OperationOut}})
 async def resume(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
-    """Go on with the next step. What is more than a change of plan needs `admin:write` as well."""
+    """Go on with the next step. Other than changes of plan need `admin:write` as well."""
     await _must_be_allowed(deps, OperationId(operation_id), asked)
     await steer_operation.resume(deps, OperationId(operation_id), asked.who)
     return await shown(deps, OperationId(operation_id))
@@ -72,8 +72,7 @@ async def resume(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Respo
 
 @router.post("/{operation_id}/rollback", status_code=202, responses={202: {"model": OperationOut}})
 async def rollback(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
-    """Bring back what it moved, as long as nothing was written there since. What is more than a change of plan needs `admin:write` as
-    well."""
+    """Bring back what it moved, as long as nothing was written there since. Other than changes of plan need `admin:write`."""
     await _must_be_allowed(deps, OperationId(operation_id), asked)
     begun = await roll_back(deps, OperationId(operation_id), asked.who)
     return await shown(deps, begun.id, 202)
