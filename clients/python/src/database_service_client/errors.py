@@ -45,8 +45,8 @@ class NotReadyYet(DatabaseServiceError):
         )
 
 
-class OperationEnded(DatabaseServiceError):
-    """A piece of long work that was waited for did not succeed; `operation` shows its steps."""
+class OperationNotDone(DatabaseServiceError):
+    """A piece of long work that was waited for has not succeeded; `operation` is as it was seen last."""
 
     def __init__(self, operation: models.OperationRecord) -> None:
         self.operation = operation
@@ -54,15 +54,15 @@ class OperationEnded(DatabaseServiceError):
         super().__init__(f"The {operation.kind} {operation.id} is {operation.state}{why}")
 
 
-class OperationFailed(OperationEnded):
+class OperationFailed(OperationNotDone):
     """It failed; what it says is why, and what it left behind."""
 
 
-class OperationCancelled(OperationEnded):
+class OperationCancelled(OperationNotDone):
     """Somebody cancelled it."""
 
 
-class OperationNotOver(OperationEnded):
+class OperationNotOver(OperationNotDone):
     """The time is up and it still runs, or rests. Wait again."""
 
 

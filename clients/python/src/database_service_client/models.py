@@ -307,6 +307,11 @@ class OperationRecord:
         in_hand = [step for step in begun if step.finished_at is None]
         return next(iter(in_hand), begun[-1] if begun else None)
 
+    @property
+    def phase(self) -> str | None:
+        """What is being done to the database that is on its way; None where none is."""
+        return self.step.progress.phase if self.step and self.step.progress else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationPage:
