@@ -49,6 +49,7 @@ CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 CREATE TABLE held (n integer CHECK (public.slow()));
 INSERT INTO held VALUES (1);
+CREATE TABLE in_the_way (n integer) PARTITION BY LIST (n);
 """
 
 INDISCREET = """
@@ -120,7 +121,7 @@ async def test_a_copy_that_is_cancelled_leaves_nothing_running(move: Move, progr
     house = move.here if program == "pg_dump" else move.there
     async with move.here.superuser(tenant.name) as conn, conn.transaction():
         if program == "pg_dump":
-            await conn.execute("LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
+            await conn.execute("LOCK TABLE in_the_way IN ACCESS EXCLUSIVE MODE")
         copying = asyncio.create_task(move.transfers.copy(passage, move.folder, move.progress.append))
         await until(lambda: _waiting(move, passage))
         assert _processes(passage)
