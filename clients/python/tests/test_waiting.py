@@ -223,6 +223,32 @@ def test_listening_outlives_a_service_that_is_away(fake: FakeDatabaseService) ->
         assert next(client.moves("i-1", since=known)).new.db_host != known.db_host
 
 
+def test_listening_outlives_a_second_move_right_after_the_first(fake: FakeDatabaseService) -> None:
+    """It is seen elsewhere, and has left again when its credentials are asked for."""
+    again = iter([True])
+
+    def hasty(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/credentials") and next(again, False):
+            fake.move("i-1")
+            fake.clock.forward(2)
+        return fake.answer(request)
+
+    with fake.client(transport=httpx.MockTransport(hasty)) as client:
+        known = client.allocate(*ASK)
+        fake.move("i-1")
+        assert next(client.moves("i-1", since=known)).new.db_host == "shared-3.fake"
+
+
+def test_who_just_learned_where_it_is_listens_at_once(fake: FakeDatabaseService) -> None:
+    pauses: list[float] = []
+    time = replace(fake.clock.time, sleep=lambda pause, closed: pauses.append(pause.seconds))
+    with fake.client(time=time) as client:
+        known = client.allocate(*ASK)
+        fake.move("i-1")
+        assert next(client.moves("i-1")).old == known.address
+    assert pauses == []
+
+
 def test_listening_ends_with_what_asking_again_does_not_cure(
     fake: FakeDatabaseService, client: DatabaseService
 ) -> None:

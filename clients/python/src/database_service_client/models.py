@@ -56,6 +56,11 @@ class Address:
     db_host: str
     db_port: int
 
+    @property
+    def address(self) -> "Address":
+        """Itself, as credentials have one."""
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
