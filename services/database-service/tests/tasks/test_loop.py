@@ -1,5 +1,6 @@
 """The loop of a worker: what is away is put off and told once, and nothing is left behind when it closes."""
 
+import asyncio
 import threading
 
 import pytest
@@ -54,3 +55,39 @@ def test_a_loop_that_was_closed_has_left_no_thread(worker_loop: Loop) -> None:
 
 def test_a_loop_that_was_never_used_closes() -> None:
     Loop().close()
+
+
+def test_long_work_holds_no_thread_and_is_begun_once(worker_loop: Loop) -> None:
+    begun: list[str] = []
+    going, over = threading.Event(), threading.Event()
+
+    async def long(_: Deps) -> None:
+        begun.append("once")
+        going.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            over.set()
+
+    worker_loop.begin("a", long)
+    assert going.wait(10)
+    worker_loop.begin("a", long)
+    assert worker_loop.run(count_servers) == 0, "somebody waits for it"
+    assert begun == ["once"]
+    worker_loop.close()
+    assert over.is_set(), "it was left running"
+
+
+def test_long_work_that_crashes_is_told_and_may_be_begun_again(worker_loop: Loop, told: CapturingLogger) -> None:
+    crashed = threading.Semaphore(0)
+
+    async def broken(_: Deps) -> None:
+        crashed.release()
+        raise ZeroDivisionError
+
+    for _ in range(2):
+        worker_loop.begin("a", broken)
+        assert crashed.acquire(timeout=10)
+        while not worker_loop._begun["a"].done():
+            worker_loop.run(count_servers)
+    assert [call.args for call in told.calls] == [("task.crashed",)] * 2

@@ -49,9 +49,14 @@ async def sweep_databases(deps: Deps) -> int:
     return len(due)
 
 
+async def due_operations(deps: Deps) -> list[UUID]:
+    """For who has no time to wait for them: a step of one may take hours."""
+    return await _due(deps, "operations")
+
+
 async def sweep_operations(deps: Deps) -> int:
     """Due operations, each moved on for a while; returns how many were due."""
-    due = await _due(deps, "operations")
+    due = await due_operations(deps)
     await capacity.in_parallel(
         deps, due, lambda row_id: operation_steps.settle(deps, OperationId(row_id), OPERATION_PATIENCE)
     )

@@ -88,11 +88,13 @@ def sweep_servers() -> None:
 
 
 def sweep_operations() -> None:
-    loop.run(sweep.sweep_operations)
+    for operation_id in loop.run(sweep.due_operations) or ():
+        run_operation(str(operation_id))
 
 
 def run_operation(operation_id: str, request_id: str | None = None) -> None:
-    loop.run(lambda deps: operations.settle(deps, OperationId(UUID(operation_id)), START_PATIENCE), request_id)
+    one = OperationId(UUID(operation_id))
+    loop.begin(operation_id, lambda deps: operations.settle(deps, one, START_PATIENCE), request_id)
 
 
 def health_check_db_pools() -> None:
