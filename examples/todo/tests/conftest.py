@@ -1,16 +1,10 @@
-"""A real PostgreSQL for the list, and a database of its own for each test."""
+"""A database of its own for each test, on the PostgreSQL that all packages' tests share."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from support.cluster import Cluster, fresh_database, running_cluster
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with running_cluster() as running:
-        yield running
+from support.cluster import Cluster, fresh_database
 
 
 @pytest.fixture
