@@ -8,8 +8,8 @@ COVERAGE_LEAST := 85
 VENV := .venv
 BIN := $(VENV)/bin
 SERVICE := services/database-service
-PACKAGES := $(SERVICE) clients/python services/instance-service
-SOURCES := services clients bench
+PACKAGES := $(SERVICE) clients/python services/instance-service examples/todo
+SOURCES := services clients examples bench
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 
 BASE_PYTHON ?= python:3.11-slim-bookworm
