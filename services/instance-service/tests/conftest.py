@@ -1,42 +1,16 @@
-"""Fixtures of instance-service's tests. A test that prints or logs a secret has failed, as in database-service's.
+"""Fixtures of instance-service's tests, beside those that every package's tests have (see support.fixtures).
 
-`cluster`   session: a PostgreSQL 18 that holds the service's own database
-`own_dsn`   test: a migrated database of its own on it, dropped afterwards
+`own_dsn`   test: a migrated database of the service's own on `cluster`, dropped afterwards
 `house`     test: actions and reconcilers between two worlds that the test commands (see instance_support.house)
-`folder`    test: a folder that every account may enter
-`valkey`    test: a broker of its own, which can be frozen and killed
 """
 
-from collections.abc import AsyncIterator, Generator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from instance_service.store.migrate import migrate
 from instance_support.house import House, open_house
-from support import secrets
-from support.broker import Broker, running_broker
-from support.cluster import Cluster, blocking, fresh_database, running_cluster
-from support.folders import open_folder
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    for name, told in report.sections:
-        try:
-            secrets.KNOWN.refuse(told, name)
-        except secrets.Leak as leak:
-            report.outcome, report.longrepr = "failed", str(leak)
-    return report
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with running_cluster() as running:
-        yield running
+from support.cluster import Cluster, blocking, fresh_database
 
 
 @pytest.fixture(scope="session")
@@ -56,15 +30,3 @@ def own_dsn(cluster: Cluster, own_template: str) -> Iterator[str]:
 async def house(own_dsn: str) -> AsyncIterator[House]:
     async with open_house(own_dsn) as opened:
         yield opened
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with open_folder() as made:
-        yield made
-
-
-@pytest.fixture
-def valkey() -> Iterator[Broker]:
-    with running_broker() as running:
-        yield running

@@ -51,7 +51,9 @@ class OwnDatabase:
 
     async def _ready(self) -> Login:
         try:
-            found = await self._databases.allocate(self._instance_id, self._customer_id, self._tier)
+            found = await self._databases.look(self._instance_id)
+            if found.state is State.ABSENT:  # not asked for each time: an operator may have given it another plan
+                found = await self._databases.allocate(self._instance_id, self._customer_id, self._tier)
             if found.state is not State.READY:
                 raise OwnDatabaseUnavailable(found.detail or f"it is {found.state}")
             login = await self._databases.login(self._instance_id)

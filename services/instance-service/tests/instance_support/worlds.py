@@ -97,7 +97,7 @@ class FakeDatabases:
         self._did("change_plan")
         return self._following(UUID(database.keys[key]))
 
-    async def follow(self, operation_id: UUID, wait: timedelta = timedelta()) -> Following:
+    async def follow(self, operation_id: UUID) -> Following:
         if self.away:
             raise DatabasesUnavailable("database-service does not answer")
         self._left[operation_id] -= 1

@@ -37,8 +37,8 @@ class Databases(Protocol):
         """Begin to change the plan, once for each `key`. One that has that plan already is over."""
         ...
 
-    async def follow(self, operation_id: UUID, wait: timedelta = timedelta()) -> Following:
-        """How far that is now, or as soon as it is over, at the latest after `wait`."""
+    async def follow(self, operation_id: UUID) -> Following:
+        """How far that is now."""
         ...
 
     async def release(self, instance_id: str, why: str) -> None:
