@@ -39,6 +39,7 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     errors.ServerNotActive: 409,
     errors.ServerBusy: 409,
     errors.SlotsInUse: 409,
+    errors.MoveBlocked: 409,
     errors.OperationOver: 409,
     errors.AdoptionRefused: 422,
     errors.AdoptionChanged: 409,
@@ -57,6 +58,7 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     errors.SecretUnreadable: 500,  # a key is missing from the ring: only an operator can help
     errors.NameTaken: 409,
     errors.ProvisioningFailed: 503,
+    errors.TransferFailed: 503,
 }
 
 _OF_HTTP: Mapping[int, str] = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}

@@ -1,5 +1,6 @@
 """Everything that can go wrong on purpose, each with a stable `code`. Doors decide how to say it (HTTP, exit code)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
@@ -167,6 +168,16 @@ class SlotsInUse(ServiceError):
         super().__init__(f"The server {server} has {used} slots in use, spares included; it cannot have only {wanted}.")
 
 
+class MoveBlocked(ServiceError):
+    """`blockers` are the sentences why the database cannot be moved, each with what to do about it."""
+
+    code = "move_blocked"
+
+    def __init__(self, blockers: Sequence[str]) -> None:
+        self.blockers = tuple(blockers)
+        super().__init__(" ".join(("The database cannot be moved.", *self.blockers)))
+
+
 class OperationOver(ServiceError):
     code = "operation_over"
 
@@ -287,3 +298,9 @@ class ProvisioningFailed(ServiceError):
     """The provisioner could not make or start a server; the message says why in words an operator can act on."""
 
     code = "provisioning_failed"
+
+
+class TransferFailed(ServiceError):
+    """Dumping or restoring a database failed; the message has the program's last words, never what is in a row."""
+
+    code = "transfer_failed"
