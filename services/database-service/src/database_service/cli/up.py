@@ -51,7 +51,7 @@ def _run(system: Embedded, steps: Steps, pools: int) -> None:
     token = Secret(system.home.admin_token.read_text().strip())
     with Client(system.settings.database_service_url, token) as client:
         credentials = first_steps(client, steps, pools)
-        system.start_instances(steps, client)
+    system.start_instances(steps)
     _tell(steps.console, system, credentials)
     try:
         system.wait()
