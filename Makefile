@@ -29,6 +29,7 @@ help:
 	@echo "PostgreSQL databases on demand. No Docker, no root: Python 3.11 and make are enough."
 	@echo
 	@echo "  make run             the whole system on this machine, until Ctrl-C (PORT=8005 POOLS=1 DATA_DIR=.data)"
+	@echo "                       WITH_INSTANCES=1: with instance-service and an example to run (INSTANCES_PORT=8006)"
 	@echo "  make test            the tests, on a real PostgreSQL (JOBS=2 PYTEST_ARGS='-k spare')"
 	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage"
 	@echo
@@ -47,7 +48,8 @@ help:
 	@echo "  make clean           remove what was built and installed here; data stays"
 
 run: $(VENV)/.installed-run
-	@exec $(BIN)/dbs up $(if $(PORT),--port '$(PORT)') $(if $(POOLS),--pools '$(POOLS)') $(if $(DATA_DIR),--data-dir '$(DATA_DIR)')
+	@exec $(BIN)/dbs up $(if $(PORT),--port '$(PORT)') $(if $(POOLS),--pools '$(POOLS)') $(if $(DATA_DIR),--data-dir '$(DATA_DIR)') \
+		$(if $(filter-out 0,$(WITH_INSTANCES)),--with-instances $(if $(INSTANCES_PORT),--instances-port '$(INSTANCES_PORT)'))
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)

@@ -57,6 +57,11 @@ async def open_deps(settings: Settings, *, application: str = "instance-service"
         )
 
 
+async def halt_workloads(settings: Settings) -> None:
+    """End all that are processes of this machine; each begins again when it is looked at next. WorkloadFailed."""
+    await ProcessWorkloads(settings.data_dir).halt_all()
+
+
 def _workloads(settings: Settings) -> Workloads:
     return ProcessWorkloads(settings.data_dir)
 

@@ -1,5 +1,6 @@
 """`instances`: the root of all commands, and how each way to fail is said."""
 
+import asyncio
 import sys
 from importlib.metadata import version as version_of
 
@@ -7,7 +8,8 @@ import typer
 
 from instance_service.cli import instances, serve
 from instance_service.cli.exits import CommandFailed, Exit
-from instance_service.settings import SettingsError
+from instance_service.domain.errors import WorkloadFailed
+from instance_service.settings import SettingsError, load_settings
 
 app = typer.Typer(
     name="instances",
@@ -22,6 +24,17 @@ app = typer.Typer(
 def version() -> None:
     """Print the version."""
     print(version_of("instance-service"))
+
+
+@app.command()
+def halt() -> None:
+    """End every workload that is a process of this machine, once no worker runs. The next worker begins them again."""
+    from instance_service.wiring import halt_workloads  # noqa: PLC0415  no other command pays for it
+
+    try:
+        asyncio.run(halt_workloads(load_settings()))
+    except WorkloadFailed as e:
+        raise CommandFailed(str(e)) from None
 
 
 app.add_typer(serve.app, name="serve")
