@@ -15,6 +15,9 @@ from instance_service.domain.workloads import Login
 from instance_service.store.migrate import migrate
 from instance_service.store.pool import AWAY
 
+REFUSED = (*AWAY, asyncpg.PostgresError)
+"""Whatever a server says to who would log in: a database that is being moved is closed in more ways than one."""
+
 
 class OwnDatabase:
     """A `Connect`. Its credentials are in memory alone: read when first needed, and again when they stop working, as after
@@ -35,11 +38,11 @@ class OwnDatabase:
         if known is not None:
             try:
                 return await _connect(known, options)
-            except AWAY:
+            except REFUSED:
                 pass  # it was moved or rotated, or is away: database-service knows
         try:
             return await _connect(await self._find(known), options)
-        except AWAY as e:
+        except REFUSED as e:
             raise OwnDatabaseUnavailable(f"it does not answer ({type(e).__name__})") from e
 
     async def _find(self, stale: Login | None) -> Login:
