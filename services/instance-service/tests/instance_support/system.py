@@ -1,5 +1,6 @@
 """The service as its processes, beside a database-service that runs as a user starts it."""
 
+import asyncio
 import os
 import secrets
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from instance_service.workloads.process import ProcessWorkloads
 from support.cluster import free_port
 
 ROLES = ("api", "worker", "beat")
@@ -91,6 +93,12 @@ class System:
         told: Told = answer.json()
         return told
 
+    def ask(self, instance_id: str, verb: str, **body: object) -> None:
+        """POST what is wanted of it; the API must accept it."""
+        with self.client() as client:
+            answer = client.post(f"{PATH}/{instance_id}/{verb}", json=body or None)
+        assert answer.status_code == 202, answer.text
+
     def until(self, instance_id: str, *statuses: str, patience_s: float = SETTLE_S) -> Told:
         deadline = time.monotonic() + patience_s
         with self.client() as client:
@@ -117,34 +125,32 @@ def _is_ready(client: httpx.Client) -> bool:
 
 
 @contextmanager
-def running_beside(url: str, token_file: Path, broker: str, folder: Path, **settings: str) -> Iterator[System]:
-    """All its processes, with a token of their own; they and their workloads are ended afterwards."""
-    (folder / "token").write_text(secrets.token_urlsafe(32))
+def running_beside(url: str, token: str, broker: str, folder: Path, **settings: str) -> Iterator[System]:
+    """All its processes, with a token of their own; they and their workloads are ended afterwards.
+
+    What they are given are files in `folder`: nothing of theirs names the DATA_DIR of the system beside them.
+    """
+    given = {"token": secrets.token_urlsafe(32), "database-service.token": token, "broker-url": broker}
+    for name, text in given.items():
+        (folder / name).write_text(text)
     port = free_port()
     named = {
         "DATABASE_SERVICE_URL": url,
-        "DATABASE_SERVICE_TOKEN_FILE": str(token_file),
+        "DATABASE_SERVICE_TOKEN_FILE": str(folder / "database-service.token"),
         "INSTANCES_TOKEN_FILE": str(folder / "token"),
-        "INSTANCES_BROKER_URL": broker,
+        "INSTANCES_BROKER_URL_FILE": str(folder / "broker-url"),
         "INSTANCES_API_PORT": str(port),
         "INSTANCES_DATA_DIR": str(folder / "workloads"),
         "INSTANCES_HEALTH_INTERVAL_S": "2",
         "INSTANCES_ERROR_RECHECK_S": "5",
         "INSTANCES_SWEEP_INTERVAL_S": "1",
     }
-    told = {name: value for name, value in os.environ.items() if not name.startswith(("INSTANCES_", "DATABASE_"))}
+    ours = ("INSTANCES_", "DATABASE_")
+    told = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     system = System(folder, port, told | named | settings)
     try:
         system.begin()
         yield system
     finally:
         system.end()
-        _end_workloads(folder / "workloads")
-
-
-def _end_workloads(home: Path) -> None:
-    import asyncio
-
-    from instance_service.workloads.process import ProcessWorkloads
-
-    asyncio.run(ProcessWorkloads(home).halt_all())
+        asyncio.run(ProcessWorkloads(folder / "workloads").halt_all())

@@ -6,8 +6,11 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from instance_service.domain.errors import OwnDatabaseUnavailable
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 _LOCK = 0x696E735F6D696772  # "ins_migr": the same number for everybody who migrates
@@ -24,7 +27,7 @@ async def migrate(dsn: str, to: str = "head") -> None:
     """Go to this revision, in one transaction that nobody else migrates beside: a second one waits, and finds it done.
 
     A database that is newer than we are is left as it is: a version that is rolled back meets that. Raises what asyncpg raises
-    for a database that is away.
+    for a database that is away, and OwnDatabaseUnavailable where it goes away meanwhile.
     """
     if to == "head" and (await _revision(dsn) or "") >= needed():
         return
@@ -35,6 +38,10 @@ async def migrate(dsn: str, to: str = "head") -> None:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             await connection.run_sync(_go, to)
+    except DBAPIError as e:
+        if e.connection_invalidated:
+            raise OwnDatabaseUnavailable("it went away while it was migrated") from e
+        raise
     finally:
         await engine.dispose()
 
