@@ -37,7 +37,7 @@ help:
 	@echo "  make docs            the manual, as HTML in docs/_build"
 	@echo "  make reference       rewrite what is generated: docs/reference, .env.swarm"
 	@echo "  make schema          rewrite shared/configs/postgres from the migrations"
-	@echo "  make openapi         rewrite docs/reference/openapi.json"
+	@echo "  make openapi         rewrite docs/reference/*openapi.json"
 	@echo "  make lock            lock requirements/*.in again"
 	@echo
 	@echo "  make images          the images of the service and of its servers (TAG=latest BASE_PYTHON=… BASE_POSTGRES=…)"
@@ -78,12 +78,14 @@ docs: $(VENV)/.installed-dev
 
 reference: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.cli.reference .
+	$(BIN)/python -m instance_service.cli.reference .
 
 schema: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.cli.schema shared/configs/postgres
 
 openapi: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.api > docs/reference/.openapi.json && mv docs/reference/.openapi.json docs/reference/openapi.json
+	$(BIN)/python -m instance_service.api > docs/reference/.openapi.json && mv docs/reference/.openapi.json docs/reference/instance-service-openapi.json
 
 lock:
 	requirements/compile

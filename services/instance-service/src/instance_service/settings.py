@@ -61,7 +61,10 @@ class Settings(BaseSettings):
     own_customer_id: str = Field("platform", description="Its customer there.")
     own_plan: Tier = Field(Tier.STANDARD, description="Its plan there.")
     own_connections: int = Field(
-        8, ge=1, le=100, description="The most connections one process opens to it; its plan must allow them."
+        4,
+        ge=1,
+        le=100,
+        description="The most connections one process opens to it, beside one that listens; its plan must allow them.",
     )
 
     broker_url: SecretStr = Field(
@@ -91,7 +94,9 @@ class Settings(BaseSettings):
     database_budget_s: Seconds = Field(
         1800, description="How long an instance waits for its database before it is called `error`."
     )
-    database_poll_s: Seconds = Field(2, description="How often a database that is coming is asked for by the sweep.")
+    database_poll_s: Seconds = Field(
+        2, description="How soon the sweep asks again for a database that is coming; then ever more seldom."
+    )
     long_poll_s: Seconds = Field(20, description="How long one question to database-service is held there.")
     follow_s: Seconds = Field(
         120, description="How long a worker keeps at one instance before it leaves it to the sweep."

@@ -6,20 +6,22 @@ counts before it is done, and after it is done and before it is known.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from uuid import UUID, uuid4
 
 import pytest
 
 from instance_service.actions import steer
 from instance_service.actions.create import create
-from instance_service.domain.databases import DatabaseSeen, State
+from instance_service.domain.databases import State
 from instance_service.domain.ids import InstanceId
 from instance_service.domain.instances import Status
 from instance_service.domain.plans import Tier
 from instance_service.reconcilers import instances as steps
 from instance_service.reconcilers.sweep import sweep
-from instance_service.store.pool import Db
+from instance_service.store import instances
+from instance_service.store.pool import Conn, Db
 from instance_support.house import WHO, House, ask, open_house
 from instance_support.worlds import FakeDatabases, FakeWorkloads
 from support.clock import Clock
@@ -215,21 +217,15 @@ async def _caught(lab: Lab, scenario: Scenario) -> bool:
 
 
 async def test_a_rotation_without_a_name_stored_beforehand_is_caught(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from uuid import uuid4
-
     monkeypatch.setattr(steps, "_errand", lambda _: uuid4())
     assert await _caught(lab, SCENARIOS[3])
 
 
-async def test_an_allocation_that_does_not_accept_already_there_is_caught(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = FakeDatabases.allocate
+async def test_a_row_that_stays_with_a_dead_worker_is_caught(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = instances.claim
 
-    async def twice(self: FakeDatabases, instance_id: str, *more: object) -> DatabaseSeen:
-        if instance_id in self.made:
-            self.allocations += 1
-        return await real(self, instance_id, *more)  # type: ignore[arg-type]
+    async def for_ever(conn: Conn, instance_id: InstanceId, now: datetime, lease: timedelta, token: UUID) -> object:
+        return await real(conn, instance_id, now, lease * 1000, token)
 
-    monkeypatch.setattr(FakeDatabases, "allocate", twice)
+    monkeypatch.setattr(instances, "claim", for_ever)
     assert await _caught(lab, SCENARIOS[0])

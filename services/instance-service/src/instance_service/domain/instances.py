@@ -160,7 +160,14 @@ class World:
 
 LOOKS_AT_WORKLOAD = frozenset({Status.STARTING, Status.RUNNING, Status.UNHEALTHY, Status.DELETING, Status.ERROR})
 LOOKS_AT_DATABASE = frozenset(
-    {Status.WAITING_FOR_DATABASE, Status.STARTING, Status.RUNNING, Status.UNHEALTHY, Status.ERROR}
+    {
+        Status.PENDING,
+        Status.WAITING_FOR_DATABASE,
+        Status.STARTING,
+        Status.RUNNING,
+        Status.UNHEALTHY,
+        Status.ERROR,
+    }
 )
 
 
@@ -242,7 +249,7 @@ def decide(instance: Instance, world: World, now: datetime, policy: Policy) -> M
     """The one next move for this instance. Pure, total: every state with every observation has an answer."""
     match instance.status:
         case Status.PENDING:
-            return _ask(instance, now)
+            return _ask(instance, world.database, now)
         case Status.WAITING_FOR_DATABASE:
             return _await_database(instance, world.database, now)
         case Status.STARTING:
@@ -263,7 +270,10 @@ def decide(instance: Instance, world: World, now: datetime, policy: Policy) -> M
             return Rest()
 
 
-def _ask(instance: Instance, now: datetime) -> Move:
+def _ask(instance: Instance, database: DatabaseSeen, now: datetime) -> Move:
+    """One that is there is not asked for: it may have been given another plan than the one it was asked for with."""
+    if database.state is State.READY:
+        return Become(instance.to_be)
     if now >= instance.budget_until:
         return Become(Status.ERROR, instance.last_error or "its database could not be asked for in time")
     return Allocate()

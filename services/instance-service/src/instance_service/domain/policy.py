@@ -15,7 +15,7 @@ class Policy:
     database_budget: timedelta = _s(1800)
     """How long an instance waits for its database before it is called `error`. It is still asked for after that, slowly."""
     database_poll: timedelta = _s(2)
-    """How often a database that is coming is asked for where nobody waits on it."""
+    """How soon a database that is coming is asked for again where nobody waits on it; then ever more seldom."""
     long_poll: timedelta = _s(20)
     """How long one question to database-service may be held there."""
     follow: timedelta = _s(120)

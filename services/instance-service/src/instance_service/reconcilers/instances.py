@@ -257,7 +257,7 @@ def _next_look(deps: Deps, instance: Instance, now: datetime) -> datetime | None
         return None
     match instance.status:
         case Status.WAITING_FOR_DATABASE:
-            return min(now + policy.database_poll, max(instance.budget_until, now))
+            return _ask_again(deps, instance, now)
         case Status.STARTING if instance.given:
             return now + policy.start_poll
         case Status.RUNNING:
@@ -270,3 +270,10 @@ def _next_look(deps: Deps, instance: Instance, now: datetime) -> datetime | None
             return now + policy.error_recheck
         case _:
             return now
+
+
+def _ask_again(deps: Deps, instance: Instance, now: datetime) -> datetime:
+    """Ever more seldom the longer it has waited: who follows it hears of its database at once."""
+    policy = deps.policy
+    pause = min(max((now - instance.status_since) / 4, policy.database_poll), policy.backoff_most)
+    return min(now + pause, max(instance.budget_until, now))

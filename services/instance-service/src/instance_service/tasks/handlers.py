@@ -54,4 +54,6 @@ def _keep_at(instance_id: str, request_id: str | None) -> None:
 
 
 def sweep_instances() -> None:
-    loop.run(sweep)
+    """Whatever is due, and then whoever is on their way is followed: their nudge may have been lost with another worker."""
+    for instance_id in loop.run(sweep) or ():
+        _keep_at(str(instance_id), None)
