@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from database_service.broker.nudge import Nudge
 from database_service.dataplane.tenants import Tenants
+from database_service.dataplane.transfers import Transfers
 from database_service.domain.policy import Policy
 from database_service.provisioners.base import Provisioner
 from database_service.secretbox import SecretBox
@@ -18,6 +20,7 @@ from database_service.store.pool import Db
 class Deps:
     db: Db
     tenants: Tenants
+    transfers: Transfers
     provisioners: Mapping[str, Provisioner]
     secrets: SecretBox
     nudge: Nudge
@@ -25,3 +28,5 @@ class Deps:
     now: Callable[[], datetime]
     policy: Policy
     claims: Claims
+    move_dir: Path
+    """Where a move puts a dump for as long as it takes."""

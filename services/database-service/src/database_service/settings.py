@@ -241,6 +241,20 @@ class Settings(BaseSettings):
         7 * 86400, description="How long a retired dedicated server's data is kept."
     )
 
+    move_dir: Path | None = Field(
+        None,
+        description="Where a move puts a database's dump for as long as it takes, on the worker: as much room as the "
+        "largest database has. Without it: `moves` in `DATA_DIR`.",
+    )
+    move_jobs: int = Field(2, ge=1, le=64, description="Tables that a move dumps, restores and compares at once.")
+    move_drain_s: float = Field(
+        5, ge=0, description="How long transactions may go on once a move has shut the database's door."
+    )
+    move_attempts: int = Field(
+        3, ge=1, description="So often a copy may be cut off by a worker's death before the move is turned back."
+    )
+    move_seat_timeout_s: Seconds = Field(1800, description="How long a move waits for room before it is given up.")
+
     drift_interval_s: Seconds = Field(
         3600, description="How often the world is compared with the rows: see `dbs drift`."
     )
@@ -342,6 +356,10 @@ class Settings(BaseSettings):
             raise SettingsError("SECRET_KEYS (or SECRET_KEYS_FILE) is not set; `dbs new-key` makes one.")
         return self.secret_keys.get_secret_value()
 
+    def dumps(self) -> Path:
+        """Where moves put their dumps."""
+        return self.move_dir or self.data_dir / "moves"
+
     def bootstrap_token(self) -> Secret | None:
         """The first API token, where one is set."""
         return Secret(self.admin_token.get_secret_value()) if self.admin_token else None
@@ -390,6 +408,9 @@ class Settings(BaseSettings):
             sweep_width=self.sweep_width,
             drift_grace=timedelta(seconds=self.drift_grace_s),
             drift_confirmation=timedelta(seconds=self.drift_confirmation_s),
+            move_drain=timedelta(seconds=self.move_drain_s),
+            move_attempts=self.move_attempts,
+            move_seat_timeout=timedelta(seconds=self.move_seat_timeout_s),
             default_provisioner=self.provisioner,
             default_image=self.postgres_image if self.provisioner == "swarm" else None,
         )

@@ -12,13 +12,14 @@ from database_service.broker.celery import new_sender
 from database_service.broker.courier import Courier
 from database_service.broker.nudge import Nudge
 from database_service.dataplane.sessions import TenantServers
+from database_service.dataplane.transfer.moving import TenantTransfers
 from database_service.deps import Deps
 from database_service.domain.ids import ServerId
 from database_service.domain.servers import Address
 from database_service.provisioners.base import Provisioner
 from database_service.provisioners.external import AddressOf, ExternalProvisioner
 from database_service.provisioners.process import ProcessProvisioner
-from database_service.provisioners.runtime import PostgresRuntime
+from database_service.provisioners.runtime import PostgresRuntime, client_programs
 from database_service.secretbox import SecretBox
 from database_service.settings import Settings, SettingsError
 from database_service.store import servers
@@ -58,9 +59,13 @@ async def open_deps(
         stack.push_async_callback(_close, pool)
         db = Db(pool)
         tenants = await stack.enter_async_context(TenantServers(width=policy.build_width))
+        transfers = await stack.enter_async_context(
+            TenantTransfers(client_programs(settings.postgres_bin_dir), settings.move_jobs)
+        )
         yield Deps(
             db=db,
             tenants=tenants,
+            transfers=transfers,
             provisioners={
                 "external": ExternalProvisioner(_address_in(db)),
                 **await _own_servers(settings, stack, hands=hands),
@@ -71,6 +76,7 @@ async def open_deps(
             now=utc_now,
             policy=policy,
             claims=Claims(),
+            move_dir=settings.dumps(),
         )
 
 

@@ -18,7 +18,7 @@ def operation(state: str, step: str, error: str | None = None) -> dict[str, Any]
     return {
         "id": "22222222-2222-4222-8222-222222222222", "kind": "rollout", "state": state, "target": {"cpu_limit": 1},
         "wish": None, "error": error, "created_by": "me", "created_at": "2026-01-01T00:00:00Z", "finished_at": over,
-        "steps": [{"ordinal": 1, "name": "pool-a", "state": step, "error": error, "finished_at": over}],
+        "steps": [{"ordinal": 1, "name": "pool-a", "state": step, "error": error, "finished_at": over, "progress": None}],
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import database_service
 from database_service.api import openapi, problems
 from database_service.api.app import routes
 from database_service.auth.scopes import Scope
-from database_service.domain import databases, operations, servers
+from database_service.domain import databases, moves, operations, servers
 from database_service.domain.plans import GIB, MIB, PLANS, Plan
 from database_service.observability import metrics
 from support.pages import DOCS
@@ -64,7 +64,7 @@ def test_the_plans_are_those_of_the_code() -> None:
 # -- states -----------------------------------------------------------------------------------------------------------
 
 SERVER_STATES, SERVER_MEANINGS, HEALTHS, DATABASE_STATES, DATABASE_MEANINGS = range(5)
-OPERATION_STATES, OPERATION_MEANINGS, STEP_STATES, STEP_MEANINGS = range(5, 9)
+OPERATION_STATES, OPERATION_MEANINGS, STEP_STATES, STEP_MEANINGS, PHASES, PHASE_MEANINGS = range(5, 11)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,7 @@ OPERATION_STATES, OPERATION_MEANINGS, STEP_STATES, STEP_MEANINGS = range(5, 9)
         (DATABASE_STATES, databases.TRANSITIONS),
         (OPERATION_STATES, operations.TRANSITIONS),
         (STEP_STATES, operations.STEP_TRANSITIONS),
+        (PHASES, moves.TRANSITIONS),
     ],
 )
 def test_the_transitions_are_those_of_the_code(ordinal: int, transitions: Mapping[str, frozenset[str]]) -> None:
@@ -89,6 +90,7 @@ def test_the_transitions_are_those_of_the_code(ordinal: int, transitions: Mappin
         (DATABASE_MEANINGS, databases.Status),
         (OPERATION_MEANINGS, operations.State),
         (STEP_MEANINGS, operations.StepState),
+        (PHASE_MEANINGS, moves.Phase),
     ],
 )
 def test_every_state_is_explained(ordinal: int, words: type[servers.Status]) -> None:

@@ -11,26 +11,32 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from database_service.actions.allocate import allocate, provision_dedicated
+from database_service.actions.change_plan import Wanted, change_plan
 from database_service.actions.change_servers import Every, roll_out, rotate_admin_passwords
+from database_service.actions.credentials import credentials
+from database_service.actions.move_databases import move, roll_back
 from database_service.actions.order_server import order_pool
 from database_service.actions.release import release, undelete
 from database_service.actions.retire_server import retire
 from database_service.actions.rotate import rotate
 from database_service.dataplane.sessions import TenantServers
+from database_service.dataplane.transfers import Transfers
 from database_service.domain import naming
 from database_service.domain.databases import Ask, Status
 from database_service.domain.errors import NameTaken, ProvisioningFailed
-from database_service.domain.ids import CustomerId, InstanceId
+from database_service.domain.ids import CustomerId, InstanceId, OperationId, ServerId
 from database_service.domain.operations import Target
 from database_service.domain.plans import Tier
 from database_service.domain.servers import Health, Server, ServerSpec
 from database_service.domain.tenancy import Admin, TenantSpec
+from database_service.domain.transfers import Passage
 from database_service.provisioners.base import Provisioner
 from database_service.provisioners.place import Hands
 from database_service.provisioners.process import ProcessProvisioner
@@ -45,14 +51,16 @@ from database_service.store import databases, servers, slots
 from support.clock import Clock
 from support.cluster import Cluster, execute
 from support.faults import Fate, FatedHands, Killed
-from support.house import POLICY, WHO, House, ask, open_house
+from support.house import POLICY, WHO, House, ask, login, open_house
 from support.invariants import World, assert_sound, look_at
 
 Do = Callable[[House], Awaitable[None]]
 
 A = InstanceId("a")
 AFTER_ANY_LEASE = timedelta(minutes=6)
-EMPTY = "TRUNCATE servers, databases, slots, logins, events, tokens, operations, operation_steps RESTART IDENTITY"
+EMPTY = (
+    "TRUNCATE servers, databases, slots, logins, events, tokens, operations, operation_steps, moves RESTART IDENTITY"
+)
 SMALL, BIG = 128 * 1024**2, 256 * 1024**2
 
 
@@ -69,6 +77,8 @@ class Scenario:
     check: Do
     prepare: Do = _nothing
     own_servers: bool = False
+    unequal: bool = False
+    """No copy is ever found to be the same."""
     provisioner: type[ProcessProvisioner] = ProcessProvisioner
 
 
@@ -179,6 +189,38 @@ async def _rotate_administrator(house: House) -> None:
     await operation_steps.settle(house.deps, operation.id, timedelta(seconds=30))
 
 
+async def _change_plan(house: House) -> None:
+    await house.finished((await change_plan(house.deps, Wanted(A, "standard"), WHO, request_key="plan-1")).id)
+
+
+async def _a_database_with_rows(house: House) -> None:
+    """… and a second pool on another server."""
+    await _a_pool(house)
+    allocated = await allocate(house.deps, ask(A), WHO)
+    conn = await login(allocated)
+    await conn.execute("CREATE TABLE orders AS SELECT generate_series(1, 100) AS id")
+    await conn.close()
+    await house.pool(3, house.other)
+
+
+async def _a_moved_database(house: House) -> None:
+    await _a_database_with_rows(house)
+    await _move(house)
+
+
+async def _move(house: House) -> None:
+    await house.finished((await move(house.deps, A, None, WHO, request_key="move-1")).id)
+
+
+async def _move_up(house: House) -> None:
+    await house.finished((await change_plan(house.deps, Wanted(A, "premium"), WHO, request_key="plan-1")).id)
+
+
+async def _roll_back(house: House) -> None:
+    operation_id = await house.value("SELECT id FROM operations WHERE kind = 'move'")
+    await house.finished((await roll_back(house.deps, OperationId(cast("UUID", operation_id)), WHO)).id)
+
+
 # -- what must be true ------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +290,33 @@ async def _has_a_new_administrators_password(house: House) -> None:
     assert (await house.deps.tenants.probe(admin_of(house.deps, server), timedelta(seconds=10))).ok
 
 
+async def _has_all_its_rows(house: House) -> Server:
+    await _is_ready(house)
+    conn = await login(await credentials(house.deps, A, WHO))
+    assert await conn.fetchval("SELECT sum(id) FROM orders") == 5050
+    await conn.close()
+    async with house.deps.db.connection() as conn_of_ours:
+        server = await servers.get(conn_of_ours, cast("ServerId", (await house.database(A)).server_id))
+    assert server
+    return server
+
+
+async def _has_moved(house: House) -> None:
+    server = await _has_all_its_rows(house)
+    assert house.other
+    assert (server.host, server.port) == (house.other.host, house.other.port)
+
+
+async def _has_stayed(house: House) -> None:
+    server = await _has_all_its_rows(house)
+    assert (server.host, server.port) == (house.tenant.host, house.tenant.port)
+
+
+async def _has_a_server_of_its_own(house: House) -> None:
+    assert (await _has_all_its_rows(house)).instance_id == A
+    assert (await house.database(A)).limits_tier is Tier.PREMIUM
+
+
 async def _servers(house: House) -> list[Server]:
     async with house.deps.db.connection() as conn:
         return await servers.active(conn)
@@ -287,6 +356,13 @@ SCENARIOS = (
         _a_server_of_ours,
         own_servers=True,
     ),
+    Scenario("change the plan", _change_plan, _is_ready_as_standard, _a_database),
+    Scenario("move to another pool", _move, _has_moved, _a_database_with_rows),
+    Scenario("move that is turned back", _move, _has_stayed, _a_database_with_rows, unequal=True),
+    Scenario("roll a move back", _roll_back, _has_stayed, _a_moved_database),
+    Scenario(
+        "move to a server of its own", _move_up, _has_a_server_of_its_own, _a_database_with_rows, own_servers=True
+    ),
 )
 
 
@@ -299,6 +375,7 @@ class Lab:
 
     dsn: str
     tenant: Cluster
+    other: Cluster
     runtime: PostgresRuntime
     home: Path
 
@@ -313,20 +390,23 @@ class Lab:
             provisioners["process"] = scenario.provisioner(self.runtime, place, worked)  # type: ignore[arg-type]
         policy = replace(POLICY, pool_memory_bytes=128 * 1024**2)
         async with open_house(dsn, self.tenant, policy, provisioners, clock, fate) as house:
-            yield house
+            transfers = Unequal(house.deps.transfers) if scenario.unequal else house.deps.transfers
+            yield replace(house, other=self.other, deps=replace(house.deps, transfers=cast("Transfers", transfers)))
 
     async def run(self, scenario: Scenario, at: int) -> Fate:
         """One life that dies at effect `at` (0: never), and the one after it. Returns what was counted."""
         fate, clock = Fate(), Clock()
         place = self.runtime.reachable_home(self.home / f"{scenario.name.replace(' ', '-')}-{at}")
-        before = await look_at(self.tenant)
+        before, other = await look_at(self.tenant), await look_at(self.other)
         await execute(self.dsn, EMPTY)
         try:
             await self._first_life(scenario, self.dsn, clock, place, fate, at)
             async with self.house(self.dsn, clock, scenario, place, None) as house:
-                await self._second_life(scenario, house, before)
+                await self._second_life(scenario, house, before, other)
         finally:
-            await self._clean(scenario, place, before)
+            await self._stop(scenario, place)
+            await _clean(self.tenant, before)
+            await _clean(self.other, other)
         return fate
 
     async def _first_life(self, scenario: Scenario, dsn: str, clock: Clock, place: Path, fate: Fate, at: int) -> None:
@@ -343,31 +423,49 @@ class Lab:
             pass
         fate.spare()
 
-    async def _second_life(self, scenario: Scenario, house: House, before: World) -> None:
+    async def _second_life(self, scenario: Scenario, house: House, before: World, other: World) -> None:
         house.clock.forward(AFTER_ANY_LEASE)
         await house.until_quiet()
         await scenario.act(house)
         await house.later(AFTER_ANY_LEASE)
         await scenario.check(house)
-        await assert_sound(house, before)
+        await assert_sound(house, before, (self.other, other))
 
-    async def _clean(self, scenario: Scenario, place: Path, before: World) -> None:
+    async def _stop(self, scenario: Scenario, place: Path) -> None:
         if scenario.own_servers:
             await ProcessProvisioner(self.runtime, place).stop_all()
-        left = (await look_at(self.tenant)).without(before)
-        if not left.databases and not left.roles:
-            return
-        conn = await asyncpg.connect(self.tenant.dsn())
-        for database in left.databases:
-            await conn.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
-        for role in left.roles:
-            await conn.execute(f'DROP ROLE "{role}"')
-        await conn.close()
+
+
+async def _clean(cluster: Cluster, before: World) -> None:
+    left = (await look_at(cluster)).without(before)
+    if not left.databases and not left.roles:
+        return
+    conn = await asyncpg.connect(cluster.dsn())
+    for database in left.databases:
+        await conn.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+    for role in left.roles:
+        await conn.execute(f'DROP ROLE "{role}"')
+    await conn.close()
+
+
+class Unequal:
+    """Transfers whose comparison always finds something."""
+
+    def __init__(self, inner: Transfers) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def compare(self, passage: Passage) -> Sequence[str]:
+        return [*await self._inner.compare(passage), "table orders: it is another one"]
 
 
 @pytest.fixture
-def lab(control_dsn: str, tenant_cluster: Cluster, runtime: PostgresRuntime, folder: Path) -> Lab:
-    return Lab(control_dsn, tenant_cluster, runtime, folder)
+def lab(
+    control_dsn: str, tenant_cluster: Cluster, other_cluster: Cluster, runtime: PostgresRuntime, folder: Path
+) -> Lab:
+    return Lab(control_dsn, tenant_cluster, other_cluster, runtime, folder)
 
 
 def _points(scenario: Scenario, counted: int) -> list[int]:

@@ -4,6 +4,7 @@ All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 
 `cluster`           session: a PostgreSQL 18 that plays the control plane: host, port, superuser, password, dsn(name)
 `tenant_cluster`    session: a second one that plays a tenant server
+`other_cluster`     session: a third one, for what goes from one tenant server to another
 `control_template`  session: the name of a migrated database on `cluster`; never connect to it, clone it
 `control_dsn`       test: the DSN of a migrated database of its own on `cluster`, dropped afterwards
 `house`             test: actions and reconcilers over both clusters (see support.house)
@@ -91,6 +92,12 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def tenant_cluster() -> Iterator[Cluster]:
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def other_cluster() -> Iterator[Cluster]:
     with running_cluster() as running:
         yield running
 
@@ -189,8 +196,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(
             f"in all: {sum(int(points.split('killed at ')[1].split()[0]) for points in deaths)} deaths"
         )
-    for name, title in (("recovery", "recovery"), ("swarm_lab", "swarm lab: what was made, in how long")):
+    for name, title in (
+        ("recovery", "recovery"),
+        ("moves", "moves"),
+        ("swarm_lab", "swarm lab: what was made, in how long"),
+    ):
         if lines := told.get(name):
             terminalreporter.section(title)
-            for line in lines if name == "recovery" else [max(lines, key=len)]:
+            for line in [max(lines, key=len)] if name == "swarm_lab" else lines:
                 terminalreporter.line(line)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -121,14 +120,7 @@ class Fleet:
 
     async def finished(self, operation: Operation) -> Operation:
         """As it is once it rests."""
-        for _ in range(20):
-            await operation_steps.settle(self.house.deps, operation.id, timedelta(seconds=30))
-            found = await self.operation(operation.id)
-            if found.due_at is None:
-                return found
-            self.house.clock.forward(max(found.due_at - self.house.clock(), timedelta()))
-            await self.house.until_quiet()
-        raise AssertionError(f"it does not come to rest: {found}")
+        return await self.house.finished(operation.id)
 
     async def operation(self, operation_id: OperationId) -> Operation:
         async with self.house.deps.db.connection() as conn:

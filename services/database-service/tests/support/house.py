@@ -1,30 +1,36 @@
 """House: the whole service without its doors, over a real control database and a real tenant server."""
 
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 
 import asyncpg
 
 from database_service.broker.nudge import Silent
 from database_service.dataplane.sessions import TenantServers
+from database_service.dataplane.transfer.moving import TenantTransfers
 from database_service.deps import Deps
 from database_service.domain.answers import Allocation, Pending
 from database_service.domain.databases import Ask, Database, Login
-from database_service.domain.ids import CustomerId, InstanceId, ServerId, Who
+from database_service.domain.ids import CustomerId, InstanceId, OperationId, ServerId, Who
+from database_service.domain.operations import Operation
 from database_service.domain.plans import Tier, seat_for
 from database_service.domain.policy import Policy
 from database_service.domain.servers import Address, Server
 from database_service.provisioners.base import Provisioner
 from database_service.provisioners.external import ExternalProvisioner
+from database_service.provisioners.runtime import client_programs
 from database_service.reconcilers import capacity
+from database_service.reconcilers import operations as operation_steps
 from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.ordering import Order, place
 from database_service.reconcilers.sweep import sweep
 from database_service.secretbox import SecretBox
-from database_service.store import databases, logins, servers
+from database_service.store import databases, logins, operations, servers
 from database_service.store.changes import Changes
 from database_service.store.claims import Claims
 from database_service.store.pool import Db, open_pool
@@ -59,19 +65,22 @@ class House:
     deps: Deps
     clock: Clock
     tenant: Cluster
+    other: Cluster | None = None
+    """A second real server, for pools that are told to stand on it."""
 
     def with_policy(self, **changes: object) -> "House":
         return replace(self, deps=replace(self.deps, policy=replace(self.deps.policy, **changes)))  # type: ignore[arg-type]
 
-    async def pool(self, slots: int = 10, **order: object) -> Server:
-        """A pool of this many slots, active; all pools of a house stand on one real server."""
-        return await self.settled(await self.ordered(slots, **order))
+    async def pool(self, slots: int = 10, on: Cluster | None = None, **order: object) -> Server:
+        """A pool of this many slots, active; all pools of a house stand on one real server, unless told on which else."""
+        return await self.settled(await self.ordered(slots, on, **order))
 
-    async def ordered(self, slots: int = 10, **order: object) -> ServerId:
+    async def ordered(self, slots: int = 10, on: Cluster | None = None, **order: object) -> ServerId:
         """The same, ordered and not begun."""
+        at = on or self.tenant
         wanted = Order(
-            max_instances=slots, provisioner="external", address=Address(self.tenant.host, self.tenant.port),
-            admin_user=self.tenant.superuser, admin_password=self.tenant.password, **order,  # type: ignore[arg-type]
+            max_instances=slots, provisioner="external", address=Address(at.host, at.port),
+            admin_user=at.superuser, admin_password=at.password, **order,  # type: ignore[arg-type]
         )  # fmt: skip
         async with self.deps.db.transaction() as conn:
             server = await place(conn, self.deps, WHO, wanted, None)
@@ -115,6 +124,19 @@ class House:
                 return
         raise AssertionError(f"still not quiet after {passes} sweeps")
 
+    async def finished(self, operation_id: OperationId) -> Operation:
+        """The operation once it rests; time goes on to whenever it is due."""
+        for _ in range(40):
+            await operation_steps.settle(self.deps, operation_id, timedelta(seconds=30))
+            async with self.deps.db.connection() as conn:
+                found = await operations.get(conn, operation_id)
+            assert found
+            if found.due_at is None:
+                return found
+            self.clock.forward(max(found.due_at - self.clock(), timedelta()))
+            await self.until_quiet()
+        raise AssertionError(f"it does not come to rest: {found}")
+
     async def later(self, span: timedelta) -> None:
         self.clock.forward(span)
         await self.until_quiet()
@@ -153,10 +175,13 @@ async def open_house(
             server = await servers.get(conn, server_id)
         return server.address if server else None
 
-    sessions = TenantServers(width=policy.build_width, **({"on_statement": fate.on_statement} if fate else {}))
+    watched = {"on_statement": fate.on_statement} if fate else {}
+    sessions = TenantServers(width=policy.build_width, **watched)
+    transfers = TenantTransfers(client_programs(), **watched)
     async with Changes(control_dsn) as changes:
         deps = Deps(
-            db=db, tenants=sessions, secrets=SecretBox({"test": b"k" * 32}), nudge=Silent(), changes=changes,
+            db=db, tenants=sessions, transfers=transfers, move_dir=Path(tempfile.gettempdir()) / "dbs-test-moves",
+            secrets=SecretBox({"test": b"k" * 32}), nudge=Silent(), changes=changes,
             now=clock, policy=policy, claims=Claims(),
             provisioners={"external": ExternalProvisioner(address_of), **(provisioners or {})},
         )  # fmt: skip
@@ -166,4 +191,5 @@ async def open_house(
                 await refuse_in_rows(conn)
         finally:
             await sessions.aclose()
+            await transfers.aclose()
             await pool.close()

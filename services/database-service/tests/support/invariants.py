@@ -84,13 +84,17 @@ async def look_at(cluster: Cluster) -> World:
         await conn.close()
 
 
-async def assert_sound(house: House, before: World) -> None:
-    """Every invariant that can be seen from outside."""
+async def assert_sound(house: House, before: World, *others: tuple[Cluster, World]) -> None:
+    """Every invariant that can be seen from outside, on the house's tenant server and on others that its pools stand on."""
     complaints = [
         *await _complaints(house, UNREST),
         *await _complaints(house, SEATS),
         *await _complaints(house, UNTOLD),
-        *await _unlike_the_world(house, before),
+        *[
+            complaint
+            for cluster, world in ((house.tenant, before), *others)
+            for complaint in await _unlike_the_world(house, cluster, world)
+        ],
         *await _locked_out(house),
     ]
     assert not complaints, complaints
@@ -101,22 +105,22 @@ async def _complaints(house: House, sql: str) -> list[str]:
         return [row[0] for row in await conn.fetch(sql)]
 
 
-async def _unlike_the_world(house: House, before: World) -> list[str]:
-    """No orphan, nothing missing, on the server that the house's pools stand on."""
+async def _unlike_the_world(house: House, cluster: Cluster, before: World) -> list[str]:
+    """No orphan, nothing missing, on a server that the house's pools stand on."""
     async with house.deps.db.connection() as conn:
         rows = await conn.fetch(
             """SELECT d.name, d.owner_role, d.physical_name FROM databases d JOIN servers s ON s.id = d.server_id
             WHERE s.host = $1 AND s.port = $2""",
-            house.tenant.host,
-            house.tenant.port,
+            cluster.host,
+            cluster.port,
         )
         roles = await conn.fetch(
-            """SELECT l.role FROM logins l JOIN databases d ON d.id = l.database_id JOIN servers s ON s.id = d.server_id
-            WHERE s.host = $1 AND s.port = $2 AND l.state = 'active'""",
-            house.tenant.host,
-            house.tenant.port,
+            """SELECT l.role FROM logins l JOIN databases d ON l.database_id IN (d.id, d.twin_of)
+            JOIN servers s ON s.id = d.server_id WHERE s.host = $1 AND s.port = $2 AND l.state = 'active'""",
+            cluster.host,
+            cluster.port,
         )
-    there = (await look_at(house.tenant)).without(before)
+    there = (await look_at(cluster)).without(before)
     expected = World(
         frozenset(row["name"] for row in rows),
         frozenset(row["owner_role"] for row in rows) | frozenset(row["role"] for row in roles),
@@ -134,7 +138,7 @@ async def _locked_out(house: House) -> list[str]:
         seats = [await databases.seated(conn, InstanceId(row["instance_id"])) for row in ready]
         shut = await conn.fetch(
             """SELECT d.name, l.id, l.role, l.password_sealed, s.host, s.port FROM databases d
-            JOIN logins l ON l.database_id = d.id JOIN servers s ON s.id = d.server_id
+            JOIN logins l ON l.database_id IN (d.id, d.twin_of) JOIN servers s ON s.id = d.server_id
             WHERE d.status = 'released' AND l.state = 'active'"""
         )
     complaints = [

@@ -6,20 +6,24 @@ from datetime import timedelta
 
 from database_service.deps import Deps
 from database_service.domain.databases import Status
-from database_service.domain.ids import InstanceId
+from database_service.domain.ids import InstanceId, ServerId
 from database_service.store import databases
 from database_service.store.changes import DATABASE_CHANGED
 
-UNFINISHED = frozenset({Status.WAITING, Status.CREATING})
+ENDED = frozenset({Status.RELEASING, Status.RELEASED, Status.PURGED})
+UNFINISHED = frozenset({Status.WAITING, Status.CREATING, Status.MOVING})
 
 
-async def wait_for(deps: Deps, instance_id: InstanceId, wait: timedelta) -> None:
-    """Returns when the instance's database is neither waiting nor in the making, or after `wait` (at most the policy's)."""
+async def wait_for(deps: Deps, instance_id: InstanceId, wait: timedelta, *, while_on: ServerId | None = None) -> None:
+    """Returns when the instance's database is neither waiting, in the making nor moving, and no longer on that server, or
+    after `wait` (at most the policy's)."""
 
     async def finished() -> bool:
         async with deps.db.connection() as conn:
             database = await databases.of_instance(conn, instance_id)
-        return database is None or database.status not in UNFINISHED
+        if database is None or database.status in ENDED:
+            return True
+        return database.status not in UNFINISHED and (while_on is None or database.server_id != while_on)
 
     await until(deps, DATABASE_CHANGED, instance_id, wait, finished)
 

@@ -45,14 +45,22 @@ async def rotate_admin_passwords(deps: Deps, who: Who, chosen: Chosen, *, reques
 
 async def _begin(deps: Deps, who: Who, kind: Kind, chosen: Chosen, target: Target, key: str | None) -> Operation:
     async with deps.db.transaction() as conn:
-        operation = await operations.insert(
-            conn, operation_id=OperationId(uuid4()), kind=kind, target=target, created_by=who.actor, request_key=key,
-            now=deps.now(),
-        )  # fmt: skip
-        if operation is None:
-            return await _asked_before(conn, key)
-        await _give_steps(conn, deps, who, operation, chosen)
+        operation = await begin_in(conn, deps, who, kind, chosen, target, key)
     deps.nudge.operation(operation.id)
+    return operation
+
+
+async def begin_in(
+    conn: Conn, deps: Deps, who: Who, kind: Kind, chosen: Chosen, target: Target, key: str | None
+) -> Operation:
+    """In a transaction of the caller's, who nudges after it."""
+    operation = await operations.insert(
+        conn, operation_id=OperationId(uuid4()), kind=kind, target=target, created_by=who.actor, request_key=key,
+        now=deps.now(),
+    )  # fmt: skip
+    if operation is None:
+        return await _asked_before(conn, key)
+    await _give_steps(conn, deps, who, operation, chosen)
     return operation
 
 

@@ -4,7 +4,8 @@ from database_service.actions.allocate import refuse_ended
 from database_service.actions.rendering import allocation_of
 from database_service.deps import Deps
 from database_service.domain.answers import Allocation
-from database_service.domain.errors import DatabaseNotFound, DatabaseNotReady
+from database_service.domain.databases import Status
+from database_service.domain.errors import DatabaseMoving, DatabaseNotFound, DatabaseNotReady
 from database_service.domain.ids import InstanceId, Who
 from database_service.store import databases, events
 
@@ -18,6 +19,8 @@ async def credentials(deps: Deps, instance_id: InstanceId, who: Who) -> Allocati
             if database is None:
                 raise DatabaseNotFound(instance_id)
             refuse_ended(database)
+            if database.status is Status.MOVING:
+                raise DatabaseMoving(instance_id)
             raise DatabaseNotReady(instance_id, database.status)
         await events.append(
             conn, at=deps.now(), who=who, action="database.credentials_read", subject="database",

@@ -12,6 +12,7 @@ SAID = {
     Status.WAITING: "There is no free room; a server is being made.",
     Status.CREATING: "The database is being made.",
     Status.READY: "The database is ready.",
+    Status.MOVING: "The database is being moved to another server.",
 }
 
 

@@ -6,7 +6,7 @@ from database_service.actions.allocate import current_answer, refuse_ended
 from database_service.deps import Deps
 from database_service.domain.answers import Allocation, Pending
 from database_service.domain.databases import Database, Login, LoginState, Status
-from database_service.domain.errors import DatabaseNotFound, DatabaseNotReady, TooManyLogins
+from database_service.domain.errors import DatabaseMoving, DatabaseNotFound, DatabaseNotReady, TooManyLogins
 from database_service.domain.ids import DatabaseId, InstanceId, Who
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers.newborn import add_login
@@ -38,6 +38,8 @@ async def _ready(conn: Conn, instance_id: InstanceId) -> Database:
     if database is None:
         raise DatabaseNotFound(instance_id)
     refuse_ended(database)
+    if database.status is Status.MOVING:
+        raise DatabaseMoving(instance_id)
     if database.status is not Status.READY:
         raise DatabaseNotReady(instance_id, database.status)
     return database

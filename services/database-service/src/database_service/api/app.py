@@ -11,14 +11,14 @@ from fastapi.routing import APIRoute
 
 from database_service.api import openapi, problems
 from database_service.api.middleware import Doorway
-from database_service.api.routers import admin, databases, drift, health, operations, pools
+from database_service.api.routers import admin, databases, drift, health, moves, operations, pools
 from database_service.api.routers.health import Ping
 from database_service.auth.rate import Rate
 from database_service.auth.tokens import Tokens
 from database_service.deps import Deps
 
 PREFIX = "/api/database"
-ROUTERS = (databases.router, operations.router, pools.router, drift.router, admin.router, health.router)
+ROUTERS = (databases.router, operations.router, moves.router, pools.router, drift.router, admin.router, health.router)
 
 Open = Callable[[], AbstractAsyncContextManager[Deps]]
 

@@ -75,7 +75,7 @@ def present(client: Client, operation: Mapping[str, Any], *, wait: bool, as_json
         show_json(operation)
     else:
         render.facts(out, _facts(operation))
-        render.rows(out, operation["steps"], ("name", "state", "error"))
+        render.rows(out, map(_step, operation["steps"]), ("name", "state", "progress", "error"))
     if wait and operation["state"] != State.SUCCEEDED:
         failed = operation["state"] == State.FAILED
         raise CommandFailed(f"The operation is {operation['state']}.", Exit.FAILURE if failed else Exit.REFUSED)
@@ -92,22 +92,46 @@ def _goes_on(operation: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _followed(client: Client, operation: Mapping[str, Any], *, quiet: bool) -> Mapping[str, Any]:
-    told: dict[int, str] = {}
+    told: dict[int, tuple[str, ...]] = {}
     while True:
-        for name, state in _news(operation, told):
+        for news in _news(operation, told):
             if not quiet:
-                out.print(f"{name}: {state}", highlight=False, markup=False)
+                out.print(news, highlight=False, markup=False)
         if operation["state"] in AT_REST:
             return operation
         operation = client.get(_path(operation["id"]), wait=_NEWS_S).body
 
 
-def _news(operation: Mapping[str, Any], told: dict[int, str]) -> Iterator[tuple[str, str]]:
+def _news(operation: Mapping[str, Any], told: dict[int, tuple[str, ...]]) -> Iterator[str]:
     """Steps that are no longer as they were told; from now on they are."""
     for step in operation["steps"]:
-        if step["state"] != told.get(step["ordinal"], "pending"):
-            told[step["ordinal"]] = step["state"]
-            yield step["name"], step["state"]
+        progress = step["progress"]
+        news = (step["state"], progress["phase"]) if progress and step["state"] == "running" else (step["state"],)
+        if news != told.get(step["ordinal"], ("pending",)):
+            told[step["ordinal"]] = news
+            yield f"{step['name']}: {', '.join(news)}"
+
+
+def _step(step: Mapping[str, Any]) -> Mapping[str, object]:
+    return {**step, "progress": _progress(step["progress"]) if step["progress"] else ""}
+
+
+def _progress(move: Mapping[str, Any]) -> str:
+    share = f" {move['fraction']:.0%}" if move["fraction"] is not None else ""
+    shut = f", shut for {move['downtime_s']:.1f} s" if move["downtime_s"] is not None else ""
+    return f"{move['phase']}{share}: {move['from_server']} → {move['to_server'] or 'where there is room'}{shut}"
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    operation: OperationId,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it rests.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring back what it moved, as long as nothing was written there since."""
+    with session(context).client("Going back") as client:
+        present(client, client.post(f"{_path(operation)}/rollback").body, wait=wait, as_json=as_json)
 
 
 def _steer(context: typer.Context, operation: str, verb: str, *, as_json: bool) -> None:

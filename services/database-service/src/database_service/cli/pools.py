@@ -141,11 +141,15 @@ def all_pools(client: Client, *, status: str | None = None, server_type: str | N
 
 
 def _path(client: Client, pool: str) -> str:
+    return f"/admin/pools/{segment(pool_id(client, pool))}"
+
+
+def pool_id(client: Client, pool: str) -> str:
     """A name is looked up: people remember names, the API knows ids."""
     found = next((known for known in all_pools(client) if pool in (known["name"], known["id"])), None)
     if found is None and not _is_id(pool):
         raise CommandFailed(f"There is no server {pool}.", Exit.NOT_FOUND)
-    return f"/admin/pools/{segment(found['id'] if found else pool)}"
+    return str(found["id"]) if found else pool
 
 
 def _is_id(text: str) -> bool:

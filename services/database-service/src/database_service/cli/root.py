@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from database_service.cli import admin, changes, databases, drift, operations, pools, render, serve
+from database_service.cli import admin, changes, databases, drift, moves, operations, pools, render, serve
 from database_service.cli.exits import CommandFailed, Exit
 from database_service.cli.session import Json, Session, err, out, session, show_json
 from database_service.cli.signals import interruptible, silent
@@ -128,6 +128,7 @@ def version() -> None:
 app.add_typer(serve.app, name="serve", rich_help_panel="Run it")
 databases.register(app)
 changes.register(pools.app)
+moves.register(app, pools.app)
 app.add_typer(pools.app, name="pools", rich_help_panel="Fleet")
 app.add_typer(drift.app, name="drift", rich_help_panel="Fleet")
 app.add_typer(operations.app, name="operations", rich_help_panel="Fleet")

@@ -20,7 +20,7 @@ from database_service.domain.tenancy import Admin
 MAINTENANCE_DATABASE = "postgres"
 DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-_SESSION = {
+SETTINGS = {
     "application_name": "database-service",
     # A tenant may put functions in its schemas and settings on its database; neither may bend our session.
     "search_path": "pg_catalog, pg_temp",
@@ -42,6 +42,10 @@ class Moment(StrEnum):
 
 OnStatement = Callable[[Moment, str], None]
 """Called around every effect on a tenant server, with its unfilled template: no names, no secrets."""
+
+
+def unwatched(_moment: Moment, _template: str) -> None:
+    """Nobody wants to know about statements."""
 
 
 class Raced(TenantServerUnavailable):
@@ -154,7 +158,7 @@ class AdminSessions:
 
     def _settings(self) -> dict[str, str]:
         # The server gives up shortly before the driver does, so that what it says is heard.
-        return _SESSION | {"statement_timeout": f"{self._patience.statement.total_seconds() * 0.9:.0f}s"}
+        return SETTINGS | {"statement_timeout": f"{self._patience.statement.total_seconds() * 0.9:.0f}s"}
 
     def _close_behind(self, pool: Pool) -> None:
         task = asyncio.create_task(_close(pool))
@@ -174,7 +178,7 @@ async def connect(
         database=database,
         timeout=patience.connect.total_seconds(),
         command_timeout=patience.statement.total_seconds(),
-        server_settings=settings or {"application_name": _SESSION["application_name"]},
+        server_settings=settings or {"application_name": SETTINGS["application_name"]},
         statement_cache_size=0,
     )
     return conn

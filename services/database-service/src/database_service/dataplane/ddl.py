@@ -14,6 +14,9 @@ OWNER_MARK = "database-service: owner of a tenant database"
 LOGIN_MARK = "database-service: login of a tenant database"
 """The same for logins: a member of the owner role that somebody else made is not ours to close or drop."""
 
+MOVER_MARK = "database-service: mover of a tenant database"
+"""The same for the role that dumps and restores: there only while a database is on its way."""
+
 OVERLAPPING_LOGINS = 2
 """Logins of one database that may use all their connections at once: the old and the new one of a rotation."""
 
@@ -185,6 +188,104 @@ def seal_template(name: str) -> Script:
 
 def _sessions(limits: Limits) -> int:
     return limits.connections * OVERLAPPING_LOGINS
+
+
+# -- movers -----------------------------------------------------------------------------------------------------------
+
+MOVER_SESSIONS = 32
+"""Jobs of a dump or restore, and those who compare. A tenant's function that calls itself the mover gets no more either."""
+
+
+def create_mover(role: str, verifier: str, until: str) -> Script:
+    """It sees every row, whatever the policies say, of what it is made a member of; and is nobody's superuser."""
+    return joined(
+        (
+            Script(f"CREATE ROLE %I {_MOVER} PASSWORD %L VALID UNTIL %L", (role, verifier, until)),
+            Script("COMMENT ON ROLE %I IS %L", (role, MOVER_MARK)),
+        )
+    )
+
+
+def renew_mover(role: str, verifier: str, until: str) -> Script:
+    return Script(f"ALTER ROLE %I {_MOVER} PASSWORD %L VALID UNTIL %L", (role, verifier, until))
+
+
+_MOVER = f"LOGIN INHERIT BYPASSRLS NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {MOVER_SESSIONS}"
+
+
+def lend(role: str, mover: str) -> Script:
+    """What `role` may, and to make things that are its own."""
+    return Script("GRANT %I TO %I WITH INHERIT TRUE, SET TRUE", (role, mover))
+
+
+def unlimit_database(name: str) -> Script:
+    """Its logins are shut out, so the limit would be in nobody's way but the mover's."""
+    return Script("ALTER DATABASE %I CONNECTION LIMIT -1", (name,))
+
+
+def analyze() -> Script:
+    """All tables of the database that the role may analyze."""
+    return Script("ANALYZE")
+
+
+# -- what a dump leaves to us -----------------------------------------------------------------------------------------
+
+
+def create_schema(name: str, owner: str) -> Script:
+    return Script("CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION %I", (name, owner))
+
+
+def drop_public() -> Script:
+    return Script("DROP SCHEMA public")
+
+
+def create_extension(name: str, schema: str) -> Script:
+    return Script("CREATE EXTENSION %I SCHEMA %I", (name, schema))
+
+
+def as_role(role: str, script: Script) -> Script:
+    """One transaction in which that role does it."""
+    return joined((Script("SET LOCAL ROLE %I", (role,)), script))
+
+
+def comment_on_database(name: str, text: str) -> Script:
+    return Script("COMMENT ON DATABASE %I IS %L", (name, text))
+
+
+def grant_on_database(name: str, privilege: str, role: str, *, grantable: bool) -> Script:
+    """`privilege` is a word of PostgreSQL's own, as its catalogs tell it."""
+    return Script(f"GRANT {privilege} ON DATABASE %I TO %I{' WITH GRANT OPTION' if grantable else ''}", (name, role))
+
+
+def revoke_on_database(name: str, privilege: str, role: str) -> Script:
+    return Script(f"REVOKE {privilege} ON DATABASE %I FROM %I", (name, role))
+
+
+LIST_SETTINGS = frozenset({"search_path", "temp_tablespaces"})
+"""Lists of quoted names: one text in quotes would be one name."""
+
+
+def set_for(database: str | None, role: str | None, name: str, value: str) -> Script:
+    """A setting of the database, of the role, or of the role in the database."""
+    whose, names = _whose(database, role)
+    if name in LIST_SETTINGS:
+        return joined(
+            (
+                Script("SELECT set_config(%L, %L, true)", (name, value)),
+                Script(f"ALTER {whose} SET %I FROM CURRENT", (*names, name)),
+            )
+        )
+    # A name with a dot is two identifiers, and no more may be quoted as one.
+    parts = tuple(name.split("."))
+    return Script(f"ALTER {whose} SET {'.'.join('%I' for _ in parts)} TO %L", (*names, *parts, value))
+
+
+def _whose(database: str | None, role: str | None) -> tuple[str, tuple[str, ...]]:
+    if role is None:
+        return "DATABASE %I", (database or "",)
+    if database is None:
+        return "ROLE %I", (role,)
+    return "ROLE %I IN DATABASE %I", (role, database)
 
 
 # -- catalogs ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from database_service.dataplane import administrators, databases, enforce, hardening, probe, roles, strays
-from database_service.dataplane.connect import AdminSessions, Moment, OnStatement, Patience, Raced
+from database_service.dataplane.connect import AdminSessions, OnStatement, Patience, Raced, unwatched
 from database_service.domain.ids import ServerId
 from database_service.domain.plans import Limits
 from database_service.domain.servers import Probe
@@ -24,10 +24,6 @@ BUILD_WIDTH = 4
 _WHEN_RACED = AsyncRetrying(
     retry=retry_if_exception_type(Raced), stop=stop_after_attempt(6), wait=wait_random(0, 0.05), reraise=True
 )
-
-
-def _unwatched(_moment: Moment, _template: str) -> None:
-    """Nobody wants to know about statements."""
 
 
 def _again_when_raced(effect: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -48,7 +44,7 @@ class TenantServers:
     """
 
     def __init__(
-        self, width: int = BUILD_WIDTH, patience: Patience | None = None, on_statement: OnStatement = _unwatched
+        self, width: int = BUILD_WIDTH, patience: Patience | None = None, on_statement: OnStatement = unwatched
     ) -> None:
         self._patience = patience or Patience()
         self._on_statement = on_statement
@@ -80,7 +76,7 @@ class TenantServers:
         await administrators.change_password(current, following, verifier, self._patience, self._on_statement)
 
     async def build(self, admin: Admin, tenant: TenantSpec) -> None:
-        await self._build(admin, tenant, await _verifiers(tenant.logins))
+        await self._build(admin, tenant, await roles.verifiers(tenant.logins))
 
     @_again_when_raced
     async def _build(self, admin: Admin, tenant: TenantSpec, verifiers: Mapping[str, str]) -> None:
@@ -93,7 +89,7 @@ class TenantServers:
             await databases.apply_limits(session, tenant)
 
     async def make_login(self, admin: Admin, tenant: TenantSpec, login: LoginSpec) -> None:
-        await self._make_login(admin, tenant, login.role, (await _verifiers((login,)))[login.role])
+        await self._make_login(admin, tenant, login.role, (await roles.verifiers((login,)))[login.role])
 
     @_again_when_raced
     async def _make_login(self, admin: Admin, tenant: TenantSpec, role: str, verifier: str) -> None:
@@ -148,9 +144,3 @@ class TenantServers:
     async def sizes(self, admin: Admin, names: Sequence[str]) -> Mapping[str, int]:
         async with self._sessions.on(admin) as session:
             return await databases.sizes(session, names)
-
-
-async def _verifiers(logins: Sequence[LoginSpec]) -> Mapping[str, str]:
-    """Off the loop: a verifier takes milliseconds of CPU by design."""
-    texts = await asyncio.gather(*(asyncio.to_thread(scram_verifier, login.password) for login in logins))
-    return dict(zip((login.role for login in logins), texts, strict=True))

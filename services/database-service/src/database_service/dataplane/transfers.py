@@ -10,7 +10,7 @@ from database_service.domain.transfers import Passage, Progress, Survey
 
 
 class Transfers(Protocol):
-    """The port of moves; `dataplane.transfer.TenantTransfers` is its one implementation.
+    """The port of moves; `dataplane.transfer.moving.TenantTransfers` is its one implementation.
 
     Errors of every method: TenantServerUnavailable (cannot reach, lost, timed out: try again), TenantDatabaseMissing,
     NameTaken, and what each says. None of them opens a door: `Tenants.build` does that, on the side that won. What is
@@ -46,6 +46,10 @@ class Transfers(Protocol):
         Names objects and counts, never what is in a row. Takes any two closed databases, also such that no copy made;
         the staging may then be the database's own name. Makes the mover on both servers where it is not there.
         """
+        ...
+
+    async def discard(self, target: Admin, tenant: TenantSpec, stagings: Sequence[str]) -> None:
+        """None of these stagings is on the target any more; only those that `tenant.owner_role` owns are dropped."""
         ...
 
     async def dismiss(self, admin: Admin, mover: str) -> None:

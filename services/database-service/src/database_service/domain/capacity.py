@@ -1,9 +1,10 @@
 """How much room there should be: what to order, what to keep ready, and in which order seats are taken."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 
+from database_service.domain.ids import ServerId
 from database_service.domain.policy import Placement, Policy
 
 
@@ -43,6 +44,40 @@ def servers_to_order(room: Room, policy: Policy) -> int:
     need = room.waiting + spare_target(room, policy) - room.spares - room.free - room.coming
     wanted = max(ceil(need / policy.pool_slots), missing_pools, 0) if policy.auto_order else max(missing_pools, 0)
     return min(wanted, max(0, policy.pools_most - room.servers))
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One open pool: its slots, how many of them are free, and how many hold a tenant in use."""
+
+    server_id: ServerId
+    slots: int
+    free: int
+    tenants: int
+
+
+def moves_to_even_out(loads: Sequence[Load], most: int) -> Mapping[ServerId, Sequence[ServerId]]:
+    """For each pool that is too full, where each of its surplus tenants goes; `most` moves in all.
+
+    A tenant goes from the pool with the highest share of tenants to that with the lowest, as long as it is not the other way
+    round afterwards.
+    """
+    now = {load.server_id: load for load in loads}
+    moves: dict[ServerId, list[ServerId]] = {}
+    for _ in range(most):
+        fullest = max(now.values(), key=lambda load: load.tenants / load.slots, default=None)
+        roomy = [load for load in now.values() if load.free]
+        emptiest = min(roomy, key=lambda load: load.tenants / load.slots, default=None)
+        if fullest is None or emptiest is None or not _evens_out(fullest, emptiest):
+            break
+        moves.setdefault(fullest.server_id, []).append(emptiest.server_id)
+        now[fullest.server_id] = replace(fullest, tenants=fullest.tenants - 1, free=fullest.free + 1)
+        now[emptiest.server_id] = replace(emptiest, tenants=emptiest.tenants + 1, free=emptiest.free - 1)
+    return moves
+
+
+def _evens_out(fullest: Load, emptiest: Load) -> bool:
+    return (fullest.tenants - 1) / fullest.slots >= (emptiest.tenants + 1) / emptiest.slots
 
 
 def slot_rank(placement: Placement, priority: int, seq: int, ordinal: int) -> int:

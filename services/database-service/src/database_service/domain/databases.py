@@ -14,6 +14,8 @@ class Status(StrEnum):
     CREATING = "creating"
     SPARE = "spare"
     READY = "ready"
+    MOVING = "moving"
+    LANDING = "landing"
     RELEASING = "releasing"
     RELEASED = "released"
     PURGED = "purged"
@@ -23,13 +25,17 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.WAITING: frozenset({Status.CREATING, Status.PURGED}),
     Status.CREATING: frozenset({Status.SPARE, Status.READY, Status.RELEASING, Status.PURGED}),
     Status.SPARE: frozenset({Status.READY, Status.CREATING, Status.PURGED}),
-    Status.READY: frozenset({Status.RELEASING}),
+    Status.READY: frozenset({Status.RELEASING, Status.MOVING}),
+    Status.MOVING: frozenset({Status.CREATING, Status.RELEASING}),
+    Status.LANDING: frozenset({Status.RELEASED, Status.PURGED}),
     Status.RELEASING: frozenset({Status.RELEASED, Status.CREATING, Status.PURGED}),
-    Status.RELEASED: frozenset({Status.CREATING, Status.PURGED}),
+    Status.RELEASED: frozenset({Status.CREATING, Status.LANDING, Status.PURGED}),
     Status.PURGED: frozenset(),
 }
 """spare → creating is a claim that still needs a rename; releasing or released → creating is an undelete that reopens the
-door. purged is the point of no return, recorded before anything is deleted, so an undelete can never be promised too late."""
+door. purged is the point of no return, recorded before anything is deleted, so an undelete can never be promised too late.
+landing is the seat of a database that is moving there; released after it is what the database has left behind, and landing
+again where it goes back. moving → creating opens the door again, on whichever server counts then."""
 
 DEFAULT_TEMPLATE = "default"
 TEMPLATES = frozenset({DEFAULT_TEMPLATE})
@@ -80,6 +86,10 @@ class Database:
     created_at: datetime
     ready_at: datetime | None
     released_at: datetime | None
+    twin_of: DatabaseId | None = None
+    """The database whose seat on another server this is; None for one of its own."""
+    rank: int | None = None
+    """Its slot's place in the order seats are taken."""
 
     @property
     def instance_id(self) -> InstanceId | None:
@@ -179,7 +189,7 @@ def decide(database: Database, logins: Sequence[Login], now: datetime) -> Move:
             return _outlive_grace(database, now)
         case Status.PURGED:
             return Drop() if database.server_id else Rest()
-        case Status.SPARE:
+        case Status.SPARE | Status.MOVING | Status.LANDING:
             return Rest()
 
 

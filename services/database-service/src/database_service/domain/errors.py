@@ -115,6 +115,60 @@ class DatabaseNotReady(ServiceError):
         super().__init__(f"The database of instance {instance!r} is not ready yet: it is {status}.")
 
 
+class DatabaseMoving(ServiceError):
+    code = "database_moving"
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(f"The database of instance {instance!r} is being moved to another server; ask again soon.")
+
+
+class DatabaseBusy(ServiceError):
+    code = "database_busy"
+
+    def __init__(self, instance: str, operation: object) -> None:
+        super().__init__(
+            f"The database of instance {instance!r} is part of the operation {operation}, which is not over yet."
+        )
+
+
+class SamePlan(ServiceError):
+    code = "same_plan"
+
+    def __init__(self, instance: str, tier: str) -> None:
+        super().__init__(
+            f"The database of instance {instance!r} has the plan {tier!r} already, on that kind of server."
+        )
+
+
+class MoveNotReversible(ServiceError):
+    """There is nothing to go back to; the message says why."""
+
+    code = "move_not_reversible"
+
+
+class DatabaseHasOwnServer(ServiceError):
+    code = "database_has_own_server"
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(
+            f"The database of instance {instance!r} has a server of its own; it leaves it by a change of its plan."
+        )
+
+
+class NoRoom(ServiceError):
+    code = "no_room"
+
+    def __init__(self, server: str) -> None:
+        super().__init__(f"The server {server} has no free slot for a tenant's database.")
+
+
+class SameServer(ServiceError):
+    code = "same_server"
+
+    def __init__(self, instance: str, server: str) -> None:
+        super().__init__(f"The database of instance {instance!r} is on the server {server} already.")
+
+
 class DatabaseNotReleased(ServiceError):
     code = "database_not_released"
 

@@ -26,6 +26,10 @@ def login_role(random: bytes) -> str:
     return f"u_{short(random)}"
 
 
+def mover_role(random: bytes) -> str:
+    return f"m_{short(random)}"
+
+
 def server_name(kind: str, random: bytes) -> str:
     return f"{kind}-{short(random)[:8]}"
 

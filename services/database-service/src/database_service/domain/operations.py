@@ -15,6 +15,11 @@ from database_service.domain.servers import Health, Server, Status
 class Kind(StrEnum):
     ROLLOUT = "rollout"
     ROTATE_ADMIN_PASSWORD = "rotate_admin_password"  # noqa: S105  a kind of work
+    CHANGE_PLAN = "change_plan"
+    MOVE = "move"
+    DRAIN = "drain"
+    REBALANCE = "rebalance"
+    ROLLBACK = "rollback"
 
 
 class State(StrEnum):
@@ -54,13 +59,21 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 
 STEP_TRANSITIONS: Mapping[StepState, frozenset[StepState]] = {
     StepState.PENDING: frozenset({StepState.RUNNING, StepState.SKIPPED, StepState.FAILED, StepState.CANCELLED}),
-    StepState.RUNNING: frozenset({StepState.UNDOING, StepState.SUCCEEDED, StepState.SKIPPED, StepState.FAILED}),
+    StepState.RUNNING: frozenset(
+        {StepState.UNDOING, StepState.SUCCEEDED, StepState.SKIPPED, StepState.FAILED, StepState.CANCELLED}
+    ),
     StepState.UNDOING: frozenset({StepState.SKIPPED, StepState.FAILED}),
     StepState.SUCCEEDED: frozenset(),
     StepState.SKIPPED: frozenset(),
     StepState.FAILED: frozenset(),
     StepState.CANCELLED: frozenset(),
 }
+
+ON_SERVERS = frozenset({Kind.ROLLOUT, Kind.ROTATE_ADMIN_PASSWORD})
+"""Kinds that change servers; the others are about tenants' databases."""
+
+INDEPENDENT = frozenset({Kind.DRAIN, Kind.REBALANCE, Kind.ROLLBACK})
+"""Kinds whose steps have nothing to do with each other: one that fails keeps none of the others from being made."""
 
 OVER = frozenset(state for state, after in TRANSITIONS.items() if not after)
 AT_REST = OVER | {State.PAUSED}
@@ -127,6 +140,8 @@ class Operation:
     last_error: str | None
     created_at: datetime
     finished_at: datetime | None
+    lease_token: UUID | None = None
+    """Whose work it is now."""
 
     def become(self, state: State, now: datetime, error: str | None = None) -> "Operation":
         """In another state: due where that is one of work, without the wish, which is fulfilled or void by it."""
@@ -163,7 +178,7 @@ class Step:
     finished_at: datetime | None
 
     def become(self, state: StepState, now: datetime, error: str | None = None) -> "Step":
-        begun = state not in (StepState.PENDING, StepState.CANCELLED)
+        begun = state is not StepState.PENDING
         return replace(
             self,
             state=state,
@@ -220,15 +235,24 @@ def decide(operation: Operation, steps: Sequence[Step]) -> Move:
     for step in steps:
         if step.state in IN_HAND:
             return Carry(step)
-        if step.state is StepState.FAILED:
-            return Become(State.FAILED, f"{step.name}: {step.error}")
+        if step.state is StepState.FAILED and operation.kind not in INDEPENDENT:
+            return Become(State.FAILED, _told(step))
     return _between_steps(operation, steps)
+
+
+def _told(step: Step) -> str:
+    return f"{step.name}: {step.error}"
 
 
 def _between_steps(operation: Operation, steps: Sequence[Step]) -> Move:
     following = next((step for step in steps if step.state is StepState.PENDING), None)
+    failed = [step for step in steps if step.state is StepState.FAILED]
+    if following is None and failed:
+        of_several = f"{len(failed)} of {len(steps)} failed, the first of them " if len(steps) > 1 else ""
+        return Become(State.FAILED, of_several + _told(failed[0]))
     if following is None:
-        return Become(State.SUCCEEDED)
+        cut_off = any(step.state is StepState.CANCELLED for step in steps)
+        return Become(State.CANCELLED if cut_off else State.SUCCEEDED)
     return Become(_ENDS_OF_WISHES[operation.wish]) if operation.wish else Begin(following)
 
 

@@ -66,6 +66,14 @@ class Policy:
     """How long a thing without a row is left alone after it was first found."""
     drift_confirmation: timedelta = timedelta(minutes=15)
     """How long a confirmation to remove it holds."""
+    move_drain: timedelta = _s(5)
+    """How long transactions may go on once a move has shut the door."""
+    move_attempts: int = 3
+    """So often a copy may be cut off by a worker's death before the move is turned back."""
+    move_seat_timeout: timedelta = _s(1800)
+    move_open_timeout: timedelta = _s(300)
+    move_bytes_per_s: float = 40 * 1024**2
+    """What a move is expected to manage, dump, restore and comparison together, until moves have been measured."""
     default_provisioner: str = "process"
     default_image: str | None = None
     """What a new server runs, where its provisioner runs images."""

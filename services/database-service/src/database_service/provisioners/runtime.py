@@ -275,6 +275,18 @@ def fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def client_programs(bin_dir: Path | None = None) -> Path:
+    """Where pg_dump and pg_restore are looked for: in `bin_dir`, else in the wheel, else wherever the system has them. Whether
+    they are there shows when they are run; anybody may run them."""
+    if bin_dir is not None:
+        return bin_dir
+    try:
+        return _bin_dir_of_wheel()
+    except ProvisioningFailed:
+        found = shutil.which("pg_dump", path=ENVIRONMENT["PATH"])
+        return Path(found).parent if found else Path("/usr/bin")
+
+
 def _bin_dir_of_wheel() -> Path:
     found = importlib.util.find_spec(WHEEL)
     if found is None or found.origin is None:

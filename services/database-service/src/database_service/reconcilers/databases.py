@@ -28,14 +28,14 @@ from database_service.domain.databases import (
 )
 from database_service.domain.errors import ServiceError, TenantServerUnavailable
 from database_service.domain.ids import DatabaseId
-from database_service.domain.plans import PLANS
+from database_service.domain.plans import PLANS, ServerType
 from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
 from database_service.domain.tenancy import LoginSpec, TenantSpec
 from database_service.reconcilers.addressing import admin_of, suspect
 from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, reconciler, said, timed
 from database_service.reconcilers.newborn import add_login, new_waiting
-from database_service.store import databases, events, logins, servers, slots
+from database_service.store import databases, events, logins, moves, servers, slots
 from database_service.store.pool import Conn
 
 log = structlog.get_logger(__name__)
@@ -165,7 +165,7 @@ async def _record(
         case Close():
             return await _save(deps, database, _moved(database, Status.RELEASED, now), alive, "closed")
         case Purge():
-            return await _save(deps, database, _moved(database, Status.PURGED, now), alive, "purged")
+            return await _purged(deps, database, alive, now)
         case Drop():
             return await _dropped(deps, database, server, now)
         case Rest():
@@ -247,6 +247,12 @@ async def _login_dropped(deps: Deps, database: Database, login: Login) -> Databa
         return await _save_in(conn, deps, database, database, alive, "login_dropped", login.role)
 
 
+async def _purged(deps: Deps, database: Database, alive: Sequence[Login], now: datetime) -> Database:
+    async with deps.db.transaction() as conn:
+        await moves.end_keeping(conn, database.id, now)
+        return await _save_in(conn, deps, database, _moved(database, Status.PURGED, now), alive, "purged")
+
+
 async def _dropped(deps: Deps, database: Database, server: Server | None, now: datetime) -> Database:
     """The slot goes back, and a dedicated server, which was there for this instance alone, goes with its database."""
     after = replace(database, server_id=None, physical_name=None)
@@ -256,13 +262,13 @@ async def _dropped(deps: Deps, database: Database, server: Server | None, now: d
         saved = await _save_in(conn, deps, database, after, (), "dropped")
         if server and server.status is ServerStatus.DEPROVISIONING:
             await servers.make_due(conn, server.id, now)  # it waits for its last database to go
-        dedicated = server is not None and server.instance_id is not None and server.instance_id == database.instance_id
+        dedicated = server is not None and server.server_type is ServerType.DEDICATED
         if server and dedicated and server.status in (ServerStatus.ACTIVE, ServerStatus.ERROR):
             await servers.deprovision(conn, server.id, now, None)
             await slots.remove_free(conn, server.id)
             await events.append(
                 conn, at=now, who=reconciler(), action="server.retired", subject="server", subject_id=server.id,
-                before=server.status, after=ServerStatus.DEPROVISIONING, why="its database was purged",
+                before=server.status, after=ServerStatus.DEPROVISIONING, why="its database is gone",
             )  # fmt: skip
     if server and dedicated:
         deps.nudge.server(server.id)

@@ -25,7 +25,7 @@ from database_service.domain.operations import (
     Target,
     decide,
 )
-from database_service.reconcilers import progress, rollouts, rotations
+from database_service.reconcilers import moves, progress, rollouts, rotations
 from database_service.reconcilers.leasing import LostLease, give_back, new_token, said, timed
 from database_service.store import operations
 
@@ -55,6 +55,7 @@ class Work(Protocol):
 WORK: Mapping[Kind, Work] = {
     Kind.ROLLOUT: rollouts.Rollout(),
     Kind.ROTATE_ADMIN_PASSWORD: rotations.Rotation(),
+    **dict.fromkeys((Kind.CHANGE_PLAN, Kind.MOVE, Kind.DRAIN, Kind.REBALANCE, Kind.ROLLBACK), moves.Moves()),
 }
 
 

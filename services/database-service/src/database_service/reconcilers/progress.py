@@ -1,19 +1,26 @@
 """What all kinds of operations share: the step and its operation recorded together, fenced; the server it is about."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, TypeVar
 from uuid import UUID
 
 from database_service.deps import Deps
+from database_service.domain.errors import Unavailable
 from database_service.domain.ids import ServerId, Who
-from database_service.domain.operations import OVER, Operation, State, Step
+from database_service.domain.operations import OVER, Operation, State, Step, Wish
 from database_service.domain.servers import Server, Status
 from database_service.reconcilers.leasing import LostLease, new_token, reconciler
 from database_service.store import events, leases, operations, servers
 from database_service.store.pool import Conn
 
+T = TypeVar("T")
+
+BEAT = timedelta(seconds=1)
+"""How often long work says that it goes on."""
 TIGHTEST_POLL = timedelta(milliseconds=50)
 SLOWEST_POLL = timedelta(seconds=10)
 LEAVING = (Status.DEPROVISIONING, Status.GONE)
@@ -82,6 +89,62 @@ async def _saved(conn: Conn, operation: Operation) -> Operation:
     if saved is None:
         raise LostLease
     return saved
+
+
+async def kept(
+    deps: Deps,
+    operation: Operation,
+    work: Coroutine[Any, Any, T],
+    beat: Callable[[Conn], Awaitable[None]] | None = None,
+) -> tuple[Operation, T]:
+    """What came of long work, and the operation as it is then; meanwhile its lease is renewed, with `beat` in the same breath.
+
+    LostLease where the lease was lost, or the operation is to be cancelled: the work was cut off then, and has ended.
+    """
+    effect = asyncio.create_task(work)
+    guard = asyncio.create_task(_guarded(deps, operation, beat))
+    try:
+        await asyncio.wait((effect, guard), return_when=asyncio.FIRST_COMPLETED)
+        if guard.done():
+            guard.result()
+            raise LostLease
+        result = effect.result()
+    finally:
+        effect.cancel()
+        guard.cancel()
+        await asyncio.gather(effect, guard, return_exceptions=True)
+    return await _still_ours(deps, operation), result
+
+
+async def _guarded(deps: Deps, operation: Operation, beat: Callable[[Conn], Awaitable[None]] | None) -> None:
+    """Renews the lease by the clock; ends when the work is nobody's any more, or nobody wants it."""
+    until = deps.now() + deps.policy.lease
+    while deps.now() < until:
+        await asyncio.sleep(BEAT.total_seconds())  # noqa: TID251  a lease is renewed by the clock
+        try:
+            ours = await _renewed(deps, operation, beat)
+        except Unavailable:  # the lease may hold until our database is back
+            continue
+        if ours is None or ours.wish is Wish.CANCEL:
+            return
+        until = deps.now() + deps.policy.lease
+
+
+async def _renewed(
+    deps: Deps, operation: Operation, beat: Callable[[Conn], Awaitable[None]] | None = None
+) -> Operation | None:
+    async with deps.db.transaction() as conn:
+        ours = await operations.renew(conn, operation, deps.now() + deps.policy.lease)
+        if ours and beat:
+            await beat(conn)
+    return ours
+
+
+async def _still_ours(deps: Deps, operation: Operation) -> Operation:
+    ours = await _renewed(deps, operation)
+    if ours is None:
+        raise LostLease
+    return ours
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import asyncpg
 
 from database_service.domain.databases import Ask, Database, Login, LoginState, Status
 from database_service.domain.ids import DatabaseId, InstanceId, ServerId, Who
+from database_service.domain.moves import Terms
 from database_service.domain.plans import ServerType, Tier
 from database_service.domain.servers import Address
 from database_service.store.pool import Conn
@@ -326,6 +327,22 @@ async def want(conn: Conn, database: Database) -> Database:
     return database_of(row)
 
 
+SET_PLAN = f"""
+UPDATE databases d SET plan_tier = $2, asked_tier = $2, server_type = $3, require_dedicated = $4, due_at = $5,
+  version = d.version + 1
+WHERE d.id = $1 RETURNING {DATABASE}"""
+
+
+async def set_plan(conn: Conn, database_id: DatabaseId, terms: Terms, now: datetime) -> Database:
+    """What a locked database is entitled to from now on; its own step sets the limits."""
+    row = await conn.fetchrow(
+        SET_PLAN, database_id, terms.plan_tier, terms.server_type, terms.require_dedicated, now
+    )  # fmt: skip
+    if row is None:
+        raise LookupError(f"database {database_id} vanished under its lock")
+    return database_of(row)
+
+
 LOOK_NOW = f"""
 UPDATE databases d SET due_at = $2, version = d.version + 1 WHERE d.id = $1
 RETURNING {DATABASE}"""
@@ -394,6 +411,17 @@ async def lock_all_on(conn: Conn, server_id: ServerId) -> list[Database]:
     return [database_of(row) for row in await conn.fetch(LOCK_ALL_ON, server_id)]
 
 
+LOCK_NEWEST_ON = f"""
+SELECT {DATABASE} FROM databases d WHERE d.server_id = $1 AND d.status = 'ready'
+  AND NOT EXISTS (SELECT FROM operation_steps p WHERE p.subject_id = d.id AND p.held)
+ORDER BY d.ready_at DESC, d.id LIMIT $2 FOR UPDATE OF d SKIP LOCKED"""
+
+
+async def lock_newest_on(conn: Conn, server_id: ServerId, most: int) -> list[Database]:
+    """Databases in use that no operation is about, locked, the newest first."""
+    return [database_of(row) for row in await conn.fetch(LOCK_NEWEST_ON, server_id, most)]
+
+
 FORGET_ON = """
 WITH noted AS (
   INSERT INTO events (at, actor, action, subject, subject_id, instance_id, before, after, why, request_id)
@@ -414,14 +442,14 @@ PURGE_SPARES_ON = """
 WITH noted AS (
   INSERT INTO events (at, actor, action, subject, subject_id, before, after, why, request_id)
   SELECT $2, $3, 'database.purged', 'database', id, status, 'purged', 'its server is retired', $4
-  FROM databases WHERE server_id = $1 AND instance_id IS NULL AND status IN ('spare', 'creating')
+  FROM databases WHERE server_id = $1 AND instance_id IS NULL AND status <> 'purged'
 )
 UPDATE databases SET status = 'purged', status_since = $2, due_at = $2, attempts = 0, version = version + 1
-WHERE server_id = $1 AND instance_id IS NULL AND status IN ('spare', 'creating')"""
+WHERE server_id = $1 AND instance_id IS NULL AND status <> 'purged'"""
 
 
 async def purge_spares_on(conn: Conn, server_id: ServerId, who: Who, now: datetime) -> None:
-    """Spares of a server that outlives our interest in it are dropped from it."""
+    """Spares of a server that outlives our interest in it are dropped from it, and what moved databases left there."""
     await conn.execute(PURGE_SPARES_ON, server_id, now, who.actor, who.request_id)
 
 

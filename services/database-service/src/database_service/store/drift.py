@@ -58,7 +58,10 @@ async def tenants(conn: Conn, server_id: ServerId, now: datetime) -> list[Tenant
 KNOWN = """
 SELECT owner_role AS role FROM databases
 WHERE owner_role = ANY ($1::text[]) AND (status <> 'purged' OR server_id IS NOT NULL)
-UNION ALL SELECT role FROM logins WHERE role = ANY ($1::text[]) AND state <> 'dropped'"""
+UNION ALL SELECT role FROM logins WHERE role = ANY ($1::text[]) AND state <> 'dropped'
+UNION ALL SELECT mover_role FROM moves WHERE mover_role = ANY ($1::text[]) AND phase NOT IN ('done', 'undone')
+UNION ALL SELECT l.role FROM logins l JOIN databases t ON t.twin_of = l.database_id AND t.server_id IS NOT NULL
+  WHERE l.role = ANY ($1::text[])"""
 
 
 async def known_roles(conn: Conn, roles: Sequence[str]) -> frozenset[str]:

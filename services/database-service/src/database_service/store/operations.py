@@ -105,6 +105,16 @@ async def claim(
     return operation_of(row) if row else None
 
 
+RENEW = f"""
+UPDATE operations o SET lease_until = $3 WHERE o.id = $1 AND o.lease_token = $2 RETURNING {OPERATION}"""
+
+
+async def renew(conn: Conn, operation: Operation, until: datetime) -> Operation | None:
+    """The same work goes on. None: it is somebody else's now."""
+    row = await conn.fetchrow(RENEW, operation.id, operation.lease_token, until)
+    return operation_of(row) if row else None
+
+
 FENCE = "SELECT true FROM operations WHERE id = $1 AND version = $2 FOR NO KEY UPDATE"
 
 

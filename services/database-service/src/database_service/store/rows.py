@@ -6,6 +6,7 @@ from database_service.domain import drift
 from database_service.domain.databases import Ask, Database, Login, LoginState
 from database_service.domain.databases import Status as DatabaseStatus
 from database_service.domain.drift import Drift, Finding
+from database_service.domain.moves import Move, Phase, Terms
 from database_service.domain.operations import Kind, Operation, State, Step, StepState, Target, Values, Wish
 from database_service.domain.plans import ServerType, Tier
 from database_service.domain.servers import Health, Server
@@ -19,7 +20,7 @@ SERVER = """s.id, s.seq, s.name, s.server_type, s.provisioner, s.status, s.statu
 
 DATABASE = """d.id, d.status, d.status_since, d.instance_id, d.customer_id, d.asked_tier, d.server_type, d.require_dedicated,
  d.database_name, d.plan_tier, d.limits_tier, d.template, d.server_id, d.name, d.physical_name, d.owner_role, d.protected,
- d.purge_after, d.due_at, d.version, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at"""
+ d.purge_after, d.due_at, d.version, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at, d.twin_of, d.rank"""
 
 DRIFT = """d.id, d.seq, d.kind, d.provisioner, d.server_id, d.server_name, d.thing, d.told, d.remark, d.kept, d.first_seen,
  d.last_seen, d.gone_at, d.confirmation, d.confirmed_at, d.confirmed_by, d.begun_at, d.due_at, d.attempts, d.last_error"""
@@ -28,7 +29,11 @@ LOGIN = "l.id, l.database_id, l.role, l.password_sealed, l.state, l.created_at, 
 
 
 OPERATION = """o.id, o.seq, o.kind, o.state, o.state_since, o.target, o.wish, o.created_by, o.due_at, o.version, o.last_error,
- o.created_at, o.finished_at"""
+ o.created_at, o.finished_at, o.lease_token"""
+
+MOVE = """m.operation_id, m.ordinal, m.database_id, m.source_id, m.target_id, m.twin_id, m.tier_before, m.tier_after, m.type_before,
+ m.type_after, m.dedicated_before, m.dedicated_after, m.back, m.phase, m.phase_since, m.attempt, m.stale, m.mover_role,
+ m.mover_password_sealed, m.size_bytes, m.fraction, m.kept_until, m.fenced_at, m.switched_at, m.opened_at, m.undone_why"""
 
 STEP = """p.operation_id, p.ordinal, p.name, p.subject_id, p.state, p.state_since, p.detail, p.error, p.started_at,
  p.finished_at"""
@@ -112,6 +117,8 @@ def database_of(row: asyncpg.Record) -> Database:
         created_at=row["created_at"],
         ready_at=row["ready_at"],
         released_at=row["released_at"],
+        twin_of=row["twin_of"],
+        rank=row["rank"],
     )
 
 
@@ -170,6 +177,7 @@ def operation_of(row: asyncpg.Record) -> Operation:
         last_error=row["last_error"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
+        lease_token=row["lease_token"],
     )
 
 
@@ -188,3 +196,34 @@ def step_of(row: asyncpg.Record) -> Step:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
+
+
+def move_of(row: asyncpg.Record) -> Move:
+    return Move(
+        operation_id=row["operation_id"],
+        ordinal=row["ordinal"],
+        database_id=row["database_id"],
+        source_id=row["source_id"],
+        target_id=row["target_id"],
+        twin_id=row["twin_id"],
+        before=_terms_of(row, "before"),
+        after=_terms_of(row, "after"),
+        back=row["back"],
+        phase=Phase(row["phase"]),
+        phase_since=row["phase_since"],
+        attempt=row["attempt"],
+        stale=tuple(row["stale"]),
+        mover_role=row["mover_role"],
+        mover_password_sealed=row["mover_password_sealed"],
+        size_bytes=row["size_bytes"],
+        fraction=row["fraction"],
+        kept_until=row["kept_until"],
+        fenced_at=row["fenced_at"],
+        switched_at=row["switched_at"],
+        opened_at=row["opened_at"],
+        undone_why=row["undone_why"],
+    )
+
+
+def _terms_of(row: asyncpg.Record, when: str) -> Terms:
+    return Terms(Tier(row[f"tier_{when}"]), ServerType(row[f"type_{when}"]), row[f"dedicated_{when}"])

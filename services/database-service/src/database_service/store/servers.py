@@ -7,6 +7,7 @@ import asyncpg
 
 from database_service.domain.ids import ServerId
 from database_service.domain.operations import Values
+from database_service.domain.plans import Tier
 from database_service.domain.servers import Server, Status
 from database_service.store.pool import Conn
 from database_service.store.rows import SERVER, server_of
@@ -217,6 +218,14 @@ ORDER BY s.seq"""
 async def choose(conn: Conn, server_type: str | None, *, external: bool) -> list[Server]:
     """Active servers of this type; those that somebody else runs only where they are wanted too."""
     return [server_of(row) for row in await conn.fetch(CHOOSE, server_type, external)]
+
+
+SET_PLAN = "UPDATE servers SET plan_tier = $2, version = version + 1, updated_at = $3 WHERE id = $1"
+
+
+async def set_plan(conn: Conn, server_id: ServerId, tier: Tier, now: datetime) -> None:
+    """The plan that a dedicated server is for."""
+    await conn.execute(SET_PLAN, server_id, tier, now)
 
 
 def _there(row: asyncpg.Record | None, server_id: ServerId) -> Server:

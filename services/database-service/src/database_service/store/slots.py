@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from database_service.domain.capacity import Room
+from database_service.domain.capacity import Load, Room
 from database_service.domain.ids import DatabaseId, ServerId
 from database_service.store.pool import Conn
 
@@ -59,6 +59,37 @@ async def count_free(conn: Conn, most: int) -> int:
     """How many could be seated on open shared servers now; counted up to `most`."""
     count: int = await conn.fetchval(COUNT_FREE, most)
     return count
+
+
+HAS_FREE = "SELECT EXISTS (SELECT FROM slots WHERE server_id = $1 AND database_id IS NULL)"
+
+
+async def has_free(conn: Conn, server_id: ServerId) -> bool:
+    return await conn.fetchval(HAS_FREE, server_id) is True
+
+
+LIKELY = f"""
+SELECT f.server_id FROM slots f JOIN servers s ON s.id = f.server_id
+WHERE f.database_id IS NULL AND s.server_type = 'shared' AND {OPEN}
+  AND NOT EXISTS (SELECT 1 FROM databases x WHERE x.server_id = s.id AND x.name = $1)
+ORDER BY f.rank LIMIT 1"""
+
+
+async def likely(conn: Conn, wanted_name: str) -> ServerId | None:
+    """Where `reserve` would find a slot now; none is taken."""
+    found: ServerId | None = await conn.fetchval(LIKELY, wanted_name)
+    return found
+
+
+LOADS = f"""
+SELECT s.id, s.max_instances AS slots, count(f.server_id) FILTER (WHERE f.database_id IS NULL) AS free,
+  (SELECT count(*) FROM databases d WHERE d.server_id = s.id AND d.status = 'ready') AS tenants
+FROM servers s JOIN slots f ON f.server_id = s.id WHERE s.server_type = 'shared' AND {OPEN} GROUP BY s.id ORDER BY s.seq"""
+
+
+async def loads(conn: Conn) -> list[Load]:
+    """How full every open pool is."""
+    return [Load(row["id"], row["slots"], row["free"], row["tenants"]) for row in await conn.fetch(LOADS)]
 
 
 FREE = "UPDATE slots SET database_id = NULL WHERE database_id = $1"
@@ -128,7 +159,10 @@ async def lock_capacity(conn: Conn) -> bool:
 
 ROOM = f"""
 SELECT
-  (SELECT count(*) FROM databases WHERE status = 'waiting' AND server_type = 'shared') AS waiting,
+  (SELECT count(*) FROM databases WHERE status = 'waiting' AND server_type = 'shared')
+    + (SELECT count(*) FROM moves m JOIN operation_steps p USING (operation_id, ordinal)
+       WHERE m.phase = 'seating' AND m.twin_id IS NULL AND m.target_id IS NULL AND m.type_after = 'shared'
+         AND p.state = 'running') AS waiting,
   (SELECT count(*) FROM databases d JOIN servers s ON s.id = d.server_id
     WHERE d.instance_id IS NULL AND d.status IN ('spare', 'creating') AND {OPEN}) AS spares,
   (SELECT count(*) FROM slots f JOIN servers s ON s.id = f.server_id

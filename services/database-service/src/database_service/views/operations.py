@@ -1,7 +1,7 @@
 """Operations as the doors show them, newest first, each with its steps."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -12,8 +12,25 @@ from database_service.deps import Deps
 from database_service.domain.errors import OperationNotFound
 from database_service.domain.ids import OperationId
 from database_service.domain.operations import State
+from database_service.store.pool import Conn
 
 NEWEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class MoveView:
+    """How far a database is on its way. `downtime_s` is how long nobody could use it, in the end."""
+
+    phase: str
+    fraction: float | None
+    attempt: int
+    plan_tier: str
+    from_server: str
+    to_server: str | None
+    size_bytes: int | None
+    downtime_s: float | None
+    switched_at: datetime | None
+    kept_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +44,8 @@ class StepView:
     error: str | None
     started_at: datetime | None
     finished_at: datetime | None
+    move: MoveView | None
+    """None where nothing goes to another server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +85,19 @@ SELECT operation_id, ordinal, name, subject_id, state, error, started_at, finish
 WHERE operation_id = ANY($1::uuid[]) ORDER BY operation_id, ordinal"""
 
 
+MOVES = """
+SELECT m.operation_id, m.ordinal, m.phase, m.fraction, m.attempt, m.tier_after AS plan_tier, s.name AS from_server,
+       t.name AS to_server, m.size_bytes, extract(epoch FROM m.opened_at - m.fenced_at)::float8 AS downtime_s, m.switched_at,
+       m.kept_until
+FROM moves m JOIN servers s ON s.id = m.source_id LEFT JOIN servers t ON t.id = m.target_id
+WHERE m.operation_id = ANY($1::uuid[])"""
+
+
 async def page(deps: Deps, *, state: State | None = None, before: int = NEWEST, limit: int = 50) -> OperationPage:
     """Operations with `seq` under `before`."""
     async with deps.db.reading() as conn:
         rows = await conn.fetch(PAGE, before, state, limit + 1)
-        steps = await conn.fetch(STEPS, [row["id"] for row in rows[:limit]])
+        steps = await _steps(conn, [row["id"] for row in rows[:limit]])
     found = _with_steps(rows[:limit], steps)
     return OperationPage(found, found[-1].seq if len(rows) > limit else None)
 
@@ -79,15 +106,23 @@ async def one(deps: Deps, operation_id: OperationId) -> OperationView:
     """OperationNotFound where there is none."""
     async with deps.db.reading() as conn:
         rows = await conn.fetch(ONE, operation_id)
-        steps = await conn.fetch(STEPS, [operation_id])
+        steps = await _steps(conn, [operation_id])
     if not rows:
         raise OperationNotFound(operation_id)
     return _with_steps(rows, steps)[0]
 
 
-def _with_steps(rows: list[asyncpg.Record], steps: list[asyncpg.Record]) -> tuple[OperationView, ...]:
+async def _steps(conn: Conn, operation_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[StepView]]:
+    moves = {
+        (told.pop("operation_id"), told.pop("ordinal")): MoveView(**told)
+        for told in map(dict, await conn.fetch(MOVES, operation_ids))
+    }
     of: defaultdict[UUID, list[StepView]] = defaultdict(list)
-    for step in steps:
-        told = dict(step)
-        of[told.pop("operation_id")].append(StepView(**told))
-    return tuple(replace(OperationView(**dict(row)), steps=tuple(of[row["id"]])) for row in rows)
+    for told in map(dict, await conn.fetch(STEPS, operation_ids)):
+        operation_id = told.pop("operation_id")
+        of[operation_id].append(StepView(**told, move=moves.get((operation_id, told["ordinal"]))))
+    return of
+
+
+def _with_steps(rows: Sequence[asyncpg.Record], steps: Mapping[UUID, Sequence[StepView]]) -> tuple[OperationView, ...]:
+    return tuple(replace(OperationView(**dict(row)), steps=tuple(steps.get(row["id"], ()))) for row in rows)

@@ -20,7 +20,7 @@ WHERE s.status <> 'gone' GROUP BY 1, 2, 3"""
 # many and hold nothing; what is purged and still on its server holds its slot.
 DATABASES = """
 SELECT status, count(*) AS databases FROM databases
-WHERE status IN ('waiting', 'creating', 'spare', 'releasing', 'released') GROUP BY status
+WHERE status IN ('waiting', 'creating', 'spare', 'moving', 'landing', 'releasing', 'released') GROUP BY status
 UNION ALL
 SELECT status, count(*) FROM databases d
 WHERE status = 'purged' AND server_id IS NOT NULL AND (SELECT status FROM servers s WHERE s.id = d.server_id) <> 'deprovisioning'

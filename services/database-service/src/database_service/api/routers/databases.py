@@ -3,6 +3,7 @@
 from datetime import timedelta
 from math import ceil
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -35,10 +36,14 @@ from database_service.api.schemas.databases import (
 )
 from database_service.api.waiting import Prefer, Wait, applied, capped, preferred_wait
 from database_service.domain.answers import Allocation, Pending
-from database_service.domain.ids import CustomerId, InstanceId
+from database_service.domain.ids import CustomerId, InstanceId, ServerId
 from database_service.views import databases as view
 
 PREFIX = "/api/database"
+WhileOn = Annotated[
+    UUID | None,
+    Query(description="With `wait`: a `db_server_id`; answers once it is ready on another server than that."),
+]
 router = APIRouter(prefix=PREFIX, tags=["databases"])
 
 
@@ -70,10 +75,13 @@ async def provision_dedicated(wanted: ProvisionDedicatedIn, asked: DatabasesWrit
 
 
 @router.get("/databases/{instance_id}", responses={200: {"model": DatabaseOut}})
-async def status(instance_id: InstancePath, asked: DatabasesReader, deps: Use, wait: Wait = 0) -> Response:
+async def status(
+    instance_id: InstancePath, asked: DatabasesReader, deps: Use, wait: Wait = 0, while_on: WhileOn = None
+) -> Response:
     """Status, server, plan and limits; no secrets. With `wait` it answers once it is ready, or when the time is up."""
     if wait:
-        await wait_for(deps, InstanceId(instance_id), capped(deps, wait))
+        on = ServerId(while_on) if while_on else None
+        await wait_for(deps, InstanceId(instance_id), capped(deps, wait), while_on=on)
     return answer(DatabaseOut.of(await view.status(deps, InstanceId(instance_id))))
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from database_service.actions.change_servers import Chosen, Every
 from database_service.api.paging import cursor_of
 from database_service.api.schemas.common import In, Line, Out
+from database_service.api.schemas.moves import MoveOut
 from database_service.api.schemas.pools import Cpus, Memory, Slots
 from database_service.domain.ids import ServerId
 from database_service.domain.operations import Target
@@ -51,12 +52,13 @@ class RotateAdminPasswordIn(ChosenIn):
 
 class StepOut(Out):
     ordinal: int
-    name: str = Field(description="The server's.")
+    name: str = Field(description="The server's, or the instance whose database it is.")
     subject_id: UUID
     state: str
     error: str | None
     started_at: datetime | None
     finished_at: datetime | None
+    progress: MoveOut | None = Field(description="Where a database goes to another server: how far it is.")
 
     @classmethod
     def of(cls, step: StepView) -> "StepOut":
@@ -68,6 +70,7 @@ class StepOut(Out):
             error=step.error,
             started_at=step.started_at,
             finished_at=step.finished_at,
+            progress=MoveOut.of(step.move) if step.move else None,
         )
 
 

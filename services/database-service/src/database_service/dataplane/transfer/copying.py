@@ -1,0 +1,167 @@
+"""The copy: roles, an empty database, extensions, then everything a dump has, and at last what no dump has."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from database_service.dataplane import databases, ddl, roles
+from database_service.dataplane.connect import AdminSessions, Session
+from database_service.dataplane.ddl import Script
+from database_service.dataplane.transfer import belongings, movers, surveying
+from database_service.dataplane.transfer.programs import Programs, Reach, write_passfile
+from database_service.dataplane.transfer.surveying import Extension, roles_of
+from database_service.domain import naming
+from database_service.domain.errors import MoveBlocked, NameTaken
+from database_service.domain.transfers import Passage, Progress
+
+PUBLIC = "public"
+_EXTENSION_ENTRY = re.compile(r"\d+; (?:3079 \d+ EXTENSION|0 0 COMMENT - EXTENSION) ")
+"""In a table of contents; 3079 is the catalog of extensions. We make them ourselves: many need a superuser."""
+_SCHEMA_ENTRY = re.compile(r"\d+; 2615 (\d+) SCHEMA ")
+
+_SCHEMAS = "SELECT nspname::text AS name FROM pg_namespace WHERE nspname::text = $1"
+_TRUSTED = "SELECT name::text AS name FROM pg_available_extension_versions WHERE trusted"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the source says before it is dumped."""
+
+    name: str
+    extensions: Sequence[Extension]
+    has_public: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """One copy. `verifiers` are those of the tenant's logins."""
+
+    sessions: AdminSessions
+    programs: Programs
+    passage: Passage
+    verifiers: Mapping[str, str]
+    folder: Path
+    compression: str
+    told: Callable[[Progress], None]
+
+    async def carry(self, found: Found) -> None:
+        """Into the room that was made; the mover is admitted on both servers."""
+        passfile = write_passfile(self.folder, self.passage.mover)
+        try:
+            self.told(Progress("dumping"))
+            await self.programs.dump(self._reach(found, passfile), self._dump, self.compression)
+            self.told(Progress("restoring"))
+            await self._restore(found, passfile)
+        finally:
+            passfile.unlink()
+            shutil.rmtree(self._dump, ignore_errors=True)
+        self.told(Progress("settling"))
+        await movers.analyze(self.passage.target, self.passage.mover, self.passage.staging, self.programs.on_statement)
+        await self._settle(found)
+
+    # -- before the dump ----------------------------------------------------------------------------------------------
+
+    async def make_room(self, found: Found) -> None:
+        """On the target: the roles, shut, and an empty database."""
+        passage = self.passage
+        self.told(Progress("preparing"))
+        async with self.sessions.on(passage.target) as session:
+            for name in (*passage.stale, passage.staging):
+                await _drop(session, passage, name)
+            await session.run(*await self._roles(session))
+            await session.run(
+                ddl.create_database(
+                    passage.staging,
+                    passage.tenant.owner_role,
+                    naming.template_database(surveying.COPIED_FROM),
+                    ddl.Strategy.WAL_LOG,
+                ),
+                ddl.open_database(passage.staging, passage.tenant.owner_role, passage.tenant.limits),
+                ddl.unlimit_database(passage.staging),
+            )
+            trusted = {row["name"] for row in await session.rows(_TRUSTED)}
+        async with self.sessions.inside(passage.target, passage.staging) as inside:
+            await inside.run(*_foundations(found, trusted, roles_of(passage.tenant)))
+
+    async def _roles(self, session: Session) -> Sequence[Script]:
+        """One transaction: no login is ever open."""
+        tenant = self.passage.tenant
+        standing = await databases.look(session, tenant)
+        standing.refuse_foreign_roles(tenant, *self.verifiers)
+        if standing.ours or standing.foreign:
+            raise NameTaken(f"A database {tenant.name!r} is on the target already; drop it before it is copied again.")
+        owner = () if standing.owner_there else (ddl.create_owner(tenant.owner_role),)
+        logins = (
+            ddl.joined((roles.login(standing.logins, tenant, role, verifier), ddl.close_login(role)))
+            for role, verifier in self.verifiers.items()
+        )
+        return (ddl.joined((*owner, *logins)),)
+
+    # -- dump and restore ---------------------------------------------------------------------------------------------
+
+    @property
+    def _dump(self) -> Path:
+        return self.folder / "dump"
+
+    def _reach(self, found: Found, passfile: Path) -> Reach:
+        return Reach(self.passage.source, found.name, self.passage.mover, passfile)
+
+    async def _restore(self, found: Found, passfile: Path) -> None:
+        contents = self._dump / "contents"
+        made = {each.schema_oid for each in found.extensions}
+        lines = await self.programs.contents(self._dump)
+        contents.write_text("\n".join(_without_what_we_made(lines, made)))
+        reach = Reach(self.passage.target, self.passage.staging, self.passage.mover, passfile)
+        await self.programs.restore(reach, self._dump, contents)
+
+    # -- after it -----------------------------------------------------------------------------------------------------
+
+    async def _settle(self, found: Found) -> None:
+        passage = self.passage
+        names = roles_of(passage.tenant)
+        async with self.sessions.on(passage.source) as session:
+            there = await belongings.read(session, found.name, names)
+        async with self.sessions.on(passage.target) as session:
+            here = await belongings.read(session, passage.staging, names)
+            await session.run(*belongings.scripts(there, here, passage.staging), ddl.unlimit_database(passage.staging))
+
+
+async def look(sessions: AdminSessions, passage: Passage) -> Found:
+    """What there is to copy. MoveBlocked where it cannot be."""
+    async with sessions.on(passage.source) as outside:
+        name = (await databases.look(outside, passage.tenant)).require_database(passage.tenant)
+        async with sessions.inside(passage.source, name) as inside:
+            extensions = await surveying.extensions(inside)
+            if blockers := await surveying.obstacles(outside, inside, passage.tenant, name, extensions):
+                raise MoveBlocked(blockers)
+            return Found(name, extensions, has_public=bool(await inside.rows(_SCHEMAS, PUBLIC)))
+
+
+async def _drop(session: Session, passage: Passage, name: str) -> None:
+    """A staging of this tenant's; NameTaken where it is somebody else's. One that is not there is dropped already."""
+    standing = await databases.look(session, replace(passage.tenant, name=name, physical_name=name))
+    standing.refuse_foreign_databases()
+    if standing.ours:
+        await session.run(*ddl.drop_database(name))
+
+
+def _foundations(found: Found, trusted: set[str], tenant_roles: Sequence[str]) -> Iterator[Script]:
+    """Extensions, and the schemas they are in, before there is anything of the tenant's that could interfere."""
+    if not found.has_public:
+        yield ddl.drop_public()
+    for each in found.extensions:
+        if each.schema != PUBLIC and each.schema_owner in tenant_roles:
+            yield ddl.create_schema(each.schema, each.schema_owner)
+        made = ddl.create_extension(each.name, each.schema)
+        # Who made a trusted one may also drop it.
+        by_tenant = each.owner in tenant_roles and each.name in trusted
+        yield ddl.as_role(each.owner, made) if by_tenant else made
+
+
+def _without_what_we_made(contents: Sequence[str], schemas: set[int]) -> Iterator[str]:
+    for line in contents:
+        schema = _SCHEMA_ENTRY.match(line)
+        if not _EXTENSION_ENTRY.match(line) and not (schema and int(schema[1]) in schemas):
+            yield line
