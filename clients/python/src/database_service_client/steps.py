@@ -1,0 +1,76 @@
+"""What a verb is made of: a generator that says what it wants done, and is told what came of it.
+
+It does no I/O and knows no event loop, so each verb is written once; `drivers` do what is wanted, blocking or awaiting.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+Scalar = str | int | float | bool
+Body = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request below `/api/database`. What is None in `query` and `body` is left out."""
+
+    method: str
+    path: str
+    query: Mapping[str, Scalar | None] = field(default_factory=dict)
+    body: Body | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    held_s: float = 0
+    """How long the service was asked to hold it before it answers; comes on top of every timeout."""
+    repeatable: bool = True
+    """Whether it may be sent again when nobody knows whether it arrived."""
+    also_answers: frozenset[int] = frozenset()
+    """Statuses that are no success and yet an answer, not an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Call a caller's function. Where the client awaits, so may the function."""
+
+    listener: Callable[[Any], object]
+    what: object
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[T]):
+    """One of the things that a stream yields to its caller."""
+
+    value: T
+
+
+Effect = Call | Pause | Tell
+Came = httpx.Response | httpx.TransportError | None
+"""What an effect led to; only calls lead to something."""
+Steps = Generator[Effect, Any, T]
+Stream = Generator[Effect | Item[T], Any, None]
+
+
+def exchange(call: Call) -> Steps[httpx.Response]:
+    """Send it once. httpx.TransportError where there was no answer."""
+    came: httpx.Response | httpx.TransportError = yield call
+    if isinstance(came, httpx.TransportError):
+        raise came
+    return came
+
+
+def pause(seconds: float) -> Steps[None]:
+    yield Pause(seconds)
+
+
+def tell(listener: Callable[[T], object] | None, what: T) -> Steps[None]:
+    if listener is not None:
+        yield Tell(listener, what)

@@ -1,0 +1,278 @@
+"""What operators do: pools, moves between them, drift, tokens, the fleet."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from database_service_client.asking import idempotency_key
+from database_service_client.models import (
+    AdoptionReport,
+    Drift,
+    DriftPage,
+    Event,
+    EventPage,
+    HealthCheck,
+    IssuedToken,
+    Look,
+    MoveReport,
+    Pool,
+    PoolPage,
+    RemovalOffer,
+    Stats,
+    TokenList,
+)
+from database_service_client.steps import Call, Item, Scalar, Steps, Stream
+from database_service_client.verb import stream, verb
+from database_service_client.verbs.following import Following, Op
+
+Chosen = Sequence[UUID] | str
+"""Ids of servers, in the order they come; or `shared` or `all` active ones."""
+
+
+class AdminVerbs(Following[Op]):
+    """`client.admin`: needs a token with the scopes `admin:read` and `admin:write`."""
+
+    # -- pools --
+
+    @verb
+    def pools(
+        self,
+        *,
+        status: str | None = None,
+        server_type: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Steps[PoolPage]:
+        """Servers in the order they were made; those that are gone only when asked for by status."""
+        query = {"status": status, "server_type": server_type, "cursor": cursor, "limit": limit}
+        return (yield from self._asker.get(PoolPage, _get("/admin/pools", query)))
+
+    @stream
+    def each_pool(self, *, status: str | None = None, server_type: str | None = None) -> Stream[Pool]:
+        """All of them; pages are read as they are needed."""
+        query: dict[str, Scalar | None] = {"status": status, "server_type": server_type}
+        while True:
+            page: PoolPage = yield from self._asker.get(PoolPage, _get("/admin/pools", query))
+            yield from (Item(pool) for pool in page.pools)
+            if page.next_cursor is None:
+                return
+            query |= {"cursor": page.next_cursor}
+
+    @verb
+    def pool(self, pool_id: UUID) -> Steps[Pool]:
+        """One server."""
+        return (yield from self._asker.get(Pool, _get(f"/admin/pools/{pool_id}")))
+
+    @verb
+    def order_pool(
+        self,
+        *,
+        max_instances: int | None = None,
+        cpu_limit: float | None = None,
+        memory_limit: int | None = None,
+        priority: int = 0,
+        manual: bool = False,
+    ) -> Steps[Pool]:
+        """Stored at once and made in the background. What is left out is as the service is set; memory is bytes."""
+        body = {
+            "max_instances": max_instances, "cpu_limit": cpu_limit, "memory_limit": memory_limit, "priority": priority,
+            "manual": manual,
+        }  # fmt: skip
+        return (yield from self._asker.get(Pool, _post("/admin/pools", body, idempotency_key())))
+
+    @verb
+    def preview_adoption(
+        self, host: str, user: str, password: str, max_instances: int, *, port: int = 5432, name: str | None = None
+    ) -> Steps[AdoptionReport]:
+        """Look at a server that somebody else runs: what adopting it would change. Nothing is changed."""
+        body = _adoption(host, user, password, max_instances, port, name)
+        return (yield from self._asker.get(AdoptionReport, _post("/admin/pools/adopt", body)))
+
+    @verb
+    def adopt(
+        self,
+        host: str,
+        user: str,
+        password: str,
+        max_instances: int,
+        *,
+        confirm: str,
+        port: int = 5432,
+        name: str | None = None,
+    ) -> Steps[Pool]:
+        """Take that server over. `confirm` is the `confirmation` of the report that you agree to."""
+        body = {**_adoption(host, user, password, max_instances, port, name), "confirm": confirm}
+        return (yield from self._asker.get(Pool, _post("/admin/pools/adopt", body)))
+
+    @verb
+    def rollout(
+        self,
+        *,
+        pools: Chosen = "shared",
+        image: str | None = None,
+        memory_limit: int | None = None,
+        cpu_limit: float | None = None,
+        max_instances: int | None = None,
+    ) -> Steps[Op]:
+        """Change image, memory, CPUs or slots of servers, one at a time. What is left out stays as it is."""
+        body = {
+            "pools": _chosen(pools), "image": image, "memory_limit": memory_limit, "cpu_limit": cpu_limit,
+            "max_instances": max_instances,
+        }  # fmt: skip
+        return (yield from self._operation(_post("/admin/pools/rollout", body, idempotency_key())))
+
+    @verb
+    def rotate_admin_password(self, *, pools: Chosen = "shared") -> Steps[Op]:
+        """New administrators' passwords, one server after the other; no session ends."""
+        call = _post("/admin/pools/rotate-admin-password", {"pools": _chosen(pools)}, idempotency_key())
+        return (yield from self._operation(call))
+
+    @verb
+    def health_check(self, pool_id: UUID) -> Steps[HealthCheck]:
+        """Have the service log in to it now and say how it is."""
+        return (yield from self._asker.get(HealthCheck, _post(f"/admin/pools/{pool_id}/health-check")))
+
+    @verb
+    def cordon(self, pool_id: UUID, *, reason: str | None = None) -> Steps[Pool]:
+        """No new databases for it; those it has stay."""
+        return (yield from self._asker.get(Pool, _post(f"/admin/pools/{pool_id}/cordon", {"reason": reason})))
+
+    @verb
+    def uncordon(self, pool_id: UUID) -> Steps[Pool]:
+        """New databases may come again."""
+        return (yield from self._asker.get(Pool, _post(f"/admin/pools/{pool_id}/uncordon")))
+
+    @verb
+    def retire(self, pool_id: UUID) -> Steps[Pool]:
+        """Remove an empty server for good."""
+        return (yield from self._asker.get(Pool, _post(f"/admin/pools/{pool_id}/retire")))
+
+    # -- moves --
+
+    @verb
+    def move(self, instance_id: str, *, pool_id: UUID | None = None) -> Steps[Op]:
+        """Move its database to that pool, or to whichever has room."""
+        call = _post(f"/admin/databases/{instance_id}/move", _move(pool_id, dry_run=False), idempotency_key())
+        return (yield from self._operation(call))
+
+    @verb
+    def preview_move(self, instance_id: str, *, pool_id: UUID | None = None) -> Steps[MoveReport]:
+        """What `move` would do."""
+        call = _post(f"/admin/databases/{instance_id}/move", _move(pool_id, dry_run=True))
+        return (yield from self._asker.get(MoveReport, call))
+
+    @verb
+    def drain(self, pool_id: UUID) -> Steps[Op]:
+        """Move every database away from it, one step each."""
+        return (yield from self._operation(_post(f"/admin/pools/{pool_id}/drain", {}, idempotency_key())))
+
+    @verb
+    def rebalance(self, *, most: int | None = None) -> Steps[Op]:
+        """Move databases from fuller pools to emptier ones, `most` of them at most, one step each."""
+        return (yield from self._operation(_post("/admin/pools/rebalance", {"most": most}, idempotency_key())))
+
+    # -- drift --
+
+    @verb
+    def drift(
+        self, *, kind: str | None = None, state: str | None = None, cursor: str | None = None, limit: int | None = None
+    ) -> Steps[DriftPage]:
+        """What the last look found, and what it could not look at; what is gone only when asked for by state."""
+        query = {"kind": kind, "state": state, "cursor": cursor, "limit": limit}
+        return (yield from self._asker.get(DriftPage, _get("/admin/drift", query)))
+
+    @verb
+    def find_drift(self) -> Steps[Look]:
+        """Have a worker look now; `drift().looked_at` tells when it did."""
+        return (yield from self._asker.get(Look, _post("/admin/drift/find")))
+
+    @verb
+    def preview_drift_removal(self, drift_id: UUID) -> Steps[RemovalOffer]:
+        """What exactly would be removed."""
+        return (yield from self._asker.get(RemovalOffer, _post(f"/admin/drift/{drift_id}/remove", {})))
+
+    @verb
+    def remove_drift(self, drift_id: UUID, *, confirm: str) -> Steps[Drift]:
+        """Have it removed. `confirm` is the `confirmation` of the offer that you agree to."""
+        return (yield from self._asker.get(Drift, _post(f"/admin/drift/{drift_id}/remove", {"confirm": confirm})))
+
+    # -- the fleet --
+
+    @verb
+    def stats(self) -> Steps[Stats]:
+        """The whole fleet in numbers."""
+        return (yield from self._asker.get(Stats, _get("/admin/stats")))
+
+    @verb
+    def events(
+        self,
+        *,
+        instance_id: str | None = None,
+        subject_id: UUID | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Steps[EventPage]:
+        """The audit trail, newest first. `subject_id` is that of a server, a database, a token or drift."""
+        query = {**_about(instance_id, subject_id), "cursor": cursor, "limit": limit}
+        return (yield from self._asker.get(EventPage, _get("/admin/events", query)))
+
+    @stream
+    def each_event(self, *, instance_id: str | None = None, subject_id: UUID | None = None) -> Stream[Event]:
+        """The whole audit trail, newest first; pages are read as they are needed."""
+        query = _about(instance_id, subject_id)
+        while True:
+            page: EventPage = yield from self._asker.get(EventPage, _get("/admin/events", query))
+            yield from (Item(event) for event in page.events)
+            if page.next_cursor is None:
+                return
+            query |= {"cursor": page.next_cursor}
+
+    @verb
+    def tokens(self) -> Steps[TokenList]:
+        """All API tokens, without their texts."""
+        return (yield from self._asker.get(TokenList, _get("/admin/tokens")))
+
+    @verb
+    def issue_token(
+        self, name: str, scopes: Sequence[str], *, expires_at: datetime | None = None
+    ) -> Steps[IssuedToken]:
+        """A new API token, whose text is told this once. `expires_at` knows its time zone; None: until it is revoked.
+
+        Where the answer is lost it is not asked for again: there may be a token then that nobody knows the text of.
+        """
+        body = {"name": name, "scopes": list(scopes), "expires_at": expires_at.isoformat() if expires_at else None}
+        call = Call(method="POST", path="/admin/tokens", body=body, repeatable=False)
+        return (yield from self._asker.get(IssuedToken, call))
+
+    @verb
+    def revoke_token(self, token_id: UUID) -> Steps[None]:
+        """It stops working everywhere within a moment."""
+        yield from self._asker.ask(Call(method="DELETE", path=f"/admin/tokens/{token_id}"))
+
+
+def _get(path: str, query: Mapping[str, Scalar | None] | None = None) -> Call:
+    return Call(method="GET", path=path, query=query or {})
+
+
+def _post(path: str, body: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None) -> Call:
+    return Call(method="POST", path=path, body=body, headers=headers or {})
+
+
+def _chosen(pools: Chosen) -> str | list[str]:
+    return pools if isinstance(pools, str) else [str(pool) for pool in pools]
+
+
+def _adoption(
+    host: str, user: str, password: str, max_instances: int, port: int, name: str | None
+) -> Mapping[str, object]:
+    return {
+        "host": host, "port": port, "user": user, "password": password, "name": name, "max_instances": max_instances,
+    }  # fmt: skip
+
+
+def _move(pool_id: UUID | None, *, dry_run: bool) -> Mapping[str, object]:
+    return {"pool_id": str(pool_id) if pool_id else None, "dry_run": dry_run}
+
+
+def _about(instance_id: str | None, subject_id: UUID | None) -> dict[str, Scalar | None]:
+    return {"instance_id": instance_id, "subject_id": str(subject_id) if subject_id else None}

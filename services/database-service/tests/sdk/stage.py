@@ -1,0 +1,51 @@
+"""Stage: one client over one service, and what a contract test does to that service behind the client's back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+
+from database_service_client import AsyncDatabaseService, Retries
+from support.web import Web
+
+
+class Stage(ABC):
+    client: AsyncDatabaseService
+
+    @abstractmethod
+    async def make_room(self, databases: int = 10) -> None:
+        """From now on there is a pool for so many databases."""
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """Whatever the service does in the background is done."""
+
+    @abstractmethod
+    async def later(self, seconds: float) -> None:
+        """So much time has passed, and what is due then is done."""
+
+
+@dataclass
+class RealStage(Stage):
+    web: Web
+    client: AsyncDatabaseService
+
+    @classmethod
+    @asynccontextmanager
+    async def over(cls, web: Web) -> AsyncIterator["RealStage"]:
+        token = web.client.headers["Authorization"].removeprefix("Bearer ")
+        transport = httpx.ASGITransport(web.app, raise_app_exceptions=False)
+        async with AsyncDatabaseService("http://test", token, transport=transport, retries=Retries(most=2)) as client:
+            yield cls(web, client)
+
+    async def make_room(self, databases: int = 10) -> None:
+        await self.web.house.pool(databases)
+
+    async def settle(self) -> None:
+        await self.web.house.until_quiet()
+
+    async def later(self, seconds: float) -> None:
+        await self.web.house.later(timedelta(seconds=seconds))
