@@ -1,15 +1,19 @@
-"""`stage`: a client and what it asks: the real API, or the stand-in for consumers' tests. A contract test runs on both."""
+"""`stage`: a client and what it asks. A contract test runs on both: the real API, and the stand-in that consumers test with."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from sdk.stage import RealStage, Stage
+from sdk.stage import FakeStage, RealStage, Stage
 from support.house import House
 from support.web import open_web
 
 
-@pytest.fixture
-async def stage(house: House) -> AsyncIterator[Stage]:
-    async with open_web(house) as web, RealStage.over(web) as stage:
-        yield stage
+@pytest.fixture(params=["api", "stand-in"])
+async def stage(request: pytest.FixtureRequest, house: House) -> AsyncIterator[Stage]:
+    if request.param == "stand-in":
+        async with FakeStage.opened() as fake:
+            yield fake
+    else:
+        async with open_web(house) as web, RealStage.over(web) as real:
+            yield real

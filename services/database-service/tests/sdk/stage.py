@@ -9,6 +9,7 @@ from datetime import timedelta
 import httpx
 
 from database_service_client import AsyncDatabaseService, Retries
+from database_service_client.testing import FakeDatabaseService
 from support.web import Web
 
 
@@ -26,6 +27,29 @@ class Stage(ABC):
     @abstractmethod
     async def later(self, seconds: float) -> None:
         """So much time has passed, and what is due then is done."""
+
+
+@dataclass
+class FakeStage(Stage):
+    fake: FakeDatabaseService
+    client: AsyncDatabaseService
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls) -> AsyncIterator["FakeStage"]:
+        fake = FakeDatabaseService()
+        fake.no_room()
+        async with fake.async_client(retries=Retries(most=2)) as client:
+            yield cls(fake, client)
+
+    async def make_room(self, databases: int = 10) -> None:
+        self.fake.make_room()
+
+    async def settle(self) -> None:
+        """It has no background."""
+
+    async def later(self, seconds: float) -> None:
+        self.fake.clock.forward(seconds)
 
 
 @dataclass

@@ -1,0 +1,111 @@
+"""What the stand-in remembers of one server, one database, one operation."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from database_service_client.testing.rules import PLANS, Plan
+
+FENCED = 0.5
+"""From this part of a move on nobody can log in."""
+
+Ask = Mapping[str, object]
+"""The body of an allocation, defaults filled in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    server_type: str
+    name: str
+    host: str
+    port: int = 5432
+    id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(slots=True)
+class Login:
+    db_user: str
+    password: str = field(repr=False)
+    created_at: datetime
+    expires_at: datetime | None = None
+    key: str | None = None
+    """The Idempotency-Key that asked for it."""
+
+
+@dataclass(slots=True)
+class Tenant:
+    """The database of one instance."""
+
+    instance_id: str
+    ask: Ask
+    name: str
+    created_at: datetime
+    status: str
+    status_since: datetime
+    id: UUID = field(default_factory=uuid4)
+    server: Server | None = None
+    due: float = math.inf
+    """When it becomes ready, by the clock."""
+    ready_at: datetime | None = None
+    protected: bool = False
+    released_at: datetime | None = None
+    purge_after: datetime | None = None
+    logins: list[Login] = field(default_factory=list)
+    written: bool = False
+    """Since it was last moved."""
+
+    @property
+    def plan_tier(self) -> str:
+        return str(self.ask["plan_tier"])
+
+    @property
+    def plan(self) -> Plan:
+        return PLANS[self.plan_tier]
+
+    @property
+    def server_type(self) -> str:
+        return "dedicated" if self.ask["require_dedicated"] else self.plan.server_type
+
+    def become(self, status: str, at: datetime) -> None:
+        if status != self.status:
+            self.status, self.status_since = status, at
+
+
+@dataclass(slots=True)
+class Work:
+    """An operation on one database. `began` is by the clock."""
+
+    kind: str
+    tenant: Tenant
+    ask: Ask
+    """What the database was asked for, once it is done."""
+    before: Server | None
+    after: Server | None
+    began: float
+    takes_s: float
+    created_at: datetime
+    state_since: datetime
+    state: str = "running"
+    id: UUID = field(default_factory=uuid4)
+    wish: str | None = None
+    fails: str | None = None
+    """Why it will fail, if it will."""
+    error: str | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def ends(self) -> float:
+        return self.began + self.takes_s
+
+    @property
+    def fenced_at(self) -> float:
+        return self.began + self.takes_s * FENCED
+
+    @property
+    def moves(self) -> bool:
+        return self.before is not self.after
+
+    def become(self, state: str, at: datetime, error: str | None = None) -> None:
+        self.state, self.state_since, self.finished_at, self.wish, self.error = state, at, at, None, error
