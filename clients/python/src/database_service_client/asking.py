@@ -25,6 +25,8 @@ _NOT_DONE = frozenset({429, 503})
 _PERHAPS_DONE = frozenset({502, 504})
 """Somebody on the way says so, who does not know what became of it."""
 
+_MOST_DOUBLINGS = 30
+
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
@@ -58,7 +60,7 @@ class Retries:
     def pause_s(self, attempt: int, error: DatabaseServiceError, draw: float) -> float:
         """Before repetition number `attempt`, from 0 on; never less than the service's `Retry-After`. `draw` is 0 to 1."""
         least = (error.retry_after if isinstance(error, ApiError) else None) or 0.0
-        longest: float = min(self.longest_s, self.first_s * 2**attempt)
+        longest: float = min(self.longest_s, self.first_s * 2 ** min(attempt, _MOST_DOUBLINGS))
         return least + draw * longest
 
 

@@ -423,6 +423,12 @@ class ProvisioningFailed(ApiError):
     code = "provisioning_failed"
 
 
+class TransferFailed(ApiError):
+    """A database could not be copied to another server; it stays where it is."""
+
+    code = "transfer_failed"
+
+
 class ServiceError(ApiError):
     """An error without a meaning of its own."""
 

@@ -38,6 +38,10 @@ class Watch:
         """No call back begins after this; a request that is held just now is left to end."""
         self._ended.set()
 
+    def join(self, timeout: float | None = None) -> None:
+        """Until it ended by itself, at most so many seconds; `error` says why it did."""
+        self._thread.join(timeout)
+
     def _listen(self) -> None:
         try:
             for moved in self._moves:

@@ -97,6 +97,11 @@ class FakeDatabaseService:
         """Every answer takes so long; a client that does not wait for it gives up as it really would."""
         self._latency_s = seconds
 
+    def be_well(self) -> None:
+        """No more of these."""
+        self._faults.clear()
+        self._lost_answers, self._latency_s = 0, 0.0
+
     # -- the wire --
 
     def answer(self, request: httpx.Request) -> httpx.Response:

@@ -85,6 +85,7 @@ STATUS: Mapping[str, int] = {
     "token_not_found": 404,
     "too_many_logins": 409,
     "too_many_requests": 429,
+    "transfer_failed": 503,
     "unauthenticated": 401,
     "unavailable": 503,
     "unknown_plan": 422,

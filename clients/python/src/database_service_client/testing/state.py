@@ -81,6 +81,7 @@ class Work:
     tenant: Tenant
     ask: Ask
     """What the database was asked for, once it is done."""
+    ask_before: Ask
     before: Server | None
     after: Server | None
     began: float

@@ -234,14 +234,14 @@ class World:
         if work.tenant.written or work.tenant.server is not work.after:
             detail = f"The database of instance {work.tenant.instance_id!r} was written to since; moving it back would lose that."
             raise Refused("move_not_reversible", detail)
-        back = self._work("rollback", work.tenant, work.ask, work.before, takes_s=self.move_s)
+        back = self._work("rollback", work.tenant, work.ask_before, work.before, takes_s=self.move_s)
         return self.begin(back)
 
     def _work(self, kind: str, tenant: Tenant, ask: Ask, after: Server | None, takes_s: float) -> Work:
         now = self.clock.now()
         fails = self.move_fails if after is not tenant.server else None
         return Work(
-            kind, tenant, ask, tenant.server, after, began=self.clock.seconds, takes_s=takes_s, created_at=now,
+            kind, tenant, ask, tenant.ask, tenant.server, after, began=self.clock.seconds, takes_s=takes_s, created_at=now,
             state_since=now, fails=fails,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from database_service_client.drivers import Speaking
 from database_service_client.errors import OperationCancelled, OperationFailed, OperationNotOver, OperationOver
 from database_service_client.models import OperationRecord
 from database_service_client.steps import Call, Steps, tell
-from database_service_client.waiting import LONGEST_HELD_S, Deadline
+from database_service_client.waiting import LONGEST_HELD_S, ROUND_S, Deadline
 
 Op = TypeVar("Op", bound=OperationRecord)
 
@@ -34,12 +34,12 @@ class Following(Speaking, Generic[Op]):
     def _wait(self, operation_id: UUID, timeout: float | None, on_progress: Callable[[Op], object] | None) -> Steps[Op]:
         time = self._asker.time
         deadline = Deadline.after(time, timeout)
+        most_s = _HELD_WITH_PROGRESS_S if on_progress else LONGEST_HELD_S
         before: Op | None = None
         while True:
             began = time.now()
-            seen = yield from self._look(
-                operation_id, deadline.held_s(_HELD_WITH_PROGRESS_S if on_progress else LONGEST_HELD_S)
-            )
+            held_s = 0 if on_progress and before is None else deadline.held_s(most_s)
+            seen = yield from self._look(operation_id, held_s)
             if seen != before:
                 yield from tell(on_progress, seen)
             if seen.over:
@@ -47,7 +47,7 @@ class Following(Speaking, Generic[Op]):
             if deadline.passed:
                 raise OperationNotOver(seen)
             before = seen
-            yield from deadline.rest_of_round(began)
+            yield from deadline.rest_of_round(began, ROUND_S if held_s else 0)
 
     def _cancel(self, operation_id: UUID) -> Steps[Op]:
         try:

@@ -1,0 +1,307 @@
+"""Waiting: for a database, for an operation, for a move. No test sleeps: the stand-in's clock does."""
+
+import asyncio
+import threading
+
+import httpx
+import pytest
+
+from database_service_client import (
+    Address,
+    AsyncDatabaseService,
+    AsyncOperation,
+    Credentials,
+    DatabaseService,
+    Retries,
+    errors,
+)
+from database_service_client.models import OperationRecord
+from database_service_client.testing import FakeDatabaseService
+
+ASK = ("i-1", "c-1", "free")
+
+
+def paths(fake: FakeDatabaseService) -> list[str]:
+    return [f"{request.method} {request.url.path.removeprefix('/api/database')}" for request in fake.requests]
+
+
+def test_an_allocation_is_answered_when_there_is_room(fake: FakeDatabaseService, client: DatabaseService) -> None:
+    fake.no_room(seconds=70)
+    assert client.allocate(*ASK, wait=100).instance_id == "i-1"
+    assert 70 <= fake.clock.seconds < 71
+    assert [request.headers["prefer"] for request in fake.requests] == ["wait=30"] * 3
+
+
+def test_an_allocation_that_takes_longer_is_told_with_what_is_known(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    fake.no_room()
+    with pytest.raises(errors.NotReadyYet) as waiting:
+        client.allocate(*ASK, wait=45)
+    assert (waiting.value.instance_id, waiting.value.database_status) == ("i-1", "waiting")
+    assert fake.clock.seconds == 45
+
+
+def test_a_service_that_does_not_hold_requests_is_not_asked_without_end(fake: FakeDatabaseService) -> None:
+    """As one behind a proxy that drops what it does not know."""
+    fake.no_room()
+
+    def forgetful(request: httpx.Request) -> httpx.Response:
+        request.headers.pop("prefer", None)
+        request.url = request.url.copy_remove_param("wait")
+        return fake.answer(request)
+
+    with fake.client(transport=httpx.MockTransport(forgetful)) as client:
+        with pytest.raises(errors.NotReadyYet):
+            client.allocate(*ASK, wait=60)
+        with pytest.raises(errors.NotReadyYet):
+            client.wait_until_ready("i-1", 60)
+    assert len(fake.requests) < 100
+
+
+def test_readiness_is_waited_for_through_an_absence(fake: FakeDatabaseService, client: DatabaseService) -> None:
+    fake.no_room(seconds=50)
+    with pytest.raises(errors.NotReadyYet):
+        client.allocate(*ASK, wait=0)
+    fake.be_away(times=6)
+    assert client.wait_until_ready("i-1", 120).ready
+
+
+async def test_two_wait_beside_each_other_in_one_loop(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService
+) -> None:
+    fake.no_room(seconds=20)
+    both = await asyncio.gather(*(async_client.allocate(name, "c-1", "free") for name in ("a", "b")))
+    assert [each.instance_id for each in both] == ["a", "b"]
+
+
+# -- operations -------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_within_a_kind_is_over_at_once(client: DatabaseService) -> None:
+    before = client.allocate(*ASK)
+    op = client.change_plan("i-1", "standard")
+    assert (op.state, op.over, op.wait().state) == ("succeeded", True, "succeeded")
+    assert client.credentials("i-1").dsn() == before.dsn()
+    assert client.status("i-1").limits.connections == 20
+
+
+def test_a_move_is_followed_phase_by_phase_to_its_end(client: DatabaseService) -> None:
+    before = client.allocate(*ASK)
+    seen: list[OperationRecord] = []
+    done = client.change_plan("i-1", "premium").wait(60, on_progress=seen.append)
+    assert (done.kind, done.state) == ("change_plan", "succeeded")
+    phases = [op.step.progress.phase for op in seen if op.step and op.step.progress]
+    assert phases == ["dump", "restore", "verify", "switch", "switch"], "one a second, and the end"
+    after = client.credentials("i-1")
+    assert after.db_server_id != before.db_server_id
+    assert (after.db_name, after.db_user, after.db_password) == (before.db_name, before.db_user, before.db_password)
+
+
+async def test_progress_may_be_awaited(async_client: AsyncDatabaseService) -> None:
+    await async_client.allocate(*ASK)
+    seen: list[str] = []
+
+    async def note(op: AsyncOperation) -> None:
+        await asyncio.sleep(0)
+        seen.append(op.state)
+
+    await (await async_client.change_plan("i-1", "premium")).wait(on_progress=note)
+    assert set(seen) == {"running", "succeeded"}
+
+
+def test_a_move_that_fails_says_why_and_leaves_everything_as_it_was(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    before = client.allocate(*ASK)
+    fake.fail_moves("the counts of table t differ")
+    with pytest.raises(errors.OperationFailed, match="the counts of table t differ") as failed:
+        client.change_plan("i-1", "premium").wait()
+    assert failed.value.operation.state == "failed"
+    assert client.credentials("i-1").dsn() == before.dsn()
+    assert client.status("i-1").plan_tier == "free"
+
+
+def test_an_operation_that_takes_longer_is_told_as_it_is(client: DatabaseService) -> None:
+    client.allocate(*ASK)
+    op = client.change_plan("i-1", "premium")
+    with pytest.raises(errors.OperationNotOver) as still:
+        op.wait(1)
+    assert still.value.operation.state == "running"
+    assert op.refresh().wait().state == "succeeded"
+
+
+def test_an_operation_is_steered(fake: FakeDatabaseService, client: DatabaseService) -> None:
+    client.allocate(*ASK)
+    op = client.change_plan("i-1", "premium")
+    assert (op.pause().wish, op.resume().wish, op.cancel().state) == ("pause", None, "cancelled")
+    with pytest.raises(errors.OperationCancelled):
+        op.wait()
+    with pytest.raises(errors.OperationOver):
+        op.pause()
+    assert client.operations.get(op.id).state == "cancelled"
+    assert [each.id for each in client.operations.each(state="cancelled")] == [op.id]
+    assert client.operations.page(state="running").operations == ()
+
+
+def test_a_move_is_rolled_back_unless_something_was_written(fake: FakeDatabaseService, client: DatabaseService) -> None:
+    before = client.allocate(*ASK)
+    done = client.change_plan("i-1", "premium").wait()
+    back = done.rollback().wait()
+    assert (back.kind, back.state) == ("rollback", "succeeded")
+    assert (client.credentials("i-1").dsn(), client.status("i-1").plan_tier) == (before.dsn(), "free")
+    again = client.change_plan("i-1", "premium").wait()
+    fake.write("i-1")
+    with pytest.raises(errors.MoveNotReversible):
+        again.rollback()
+
+
+def test_a_preview_changes_nothing_and_says_what_is_in_the_way(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    client.allocate(*ASK)
+    fake.block_moves("x is in the way")
+    report = client.preview_change_plan("i-1", "premium")
+    assert (report.moves, report.server_type, report.blockers) == (
+        True,
+        "dedicated",
+        ("x is in the way",),
+    )
+    assert not client.preview_change_plan("i-1", "standard").moves
+    with pytest.raises(errors.MoveBlocked):
+        client.change_plan("i-1", "premium")
+    assert client.operations.page().operations == ()
+    with pytest.raises(errors.SamePlan):
+        client.change_plan("i-1", "free")
+
+
+def test_while_it_is_moved_credentials_are_refused_for_those_seconds(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    client.allocate(*ASK)
+    fake.move("i-1")
+    fake.clock.forward(3)
+    assert client.status("i-1").status == "moving"
+    with pytest.raises(errors.DatabaseMoving):
+        client.credentials("i-1")
+
+
+# -- moves ------------------------------------------------------------------------------------------------------------
+
+
+def test_moves_are_told_of_as_they_happen(fake: FakeDatabaseService, client: DatabaseService) -> None:
+    known = client.allocate(*ASK)
+    moves = client.moves("i-1", since=known)
+    for _ in range(2):
+        fake.move("i-1")
+        moved = next(moves)
+        assert (moved.old, moved.new.address) == (known.address, client.status("i-1").address)
+        assert (moved.new.db_user, moved.new.db_password) == (known.db_user, known.db_password)
+        known = client.allocate(*ASK)
+
+
+def test_a_move_before_anybody_listened_is_told_of_to_who_says_what_it_knows(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    known = client.allocate(*ASK)
+    client.operations.wait(fake.move("i-1"))
+    assert next(client.moves("i-1", since=known.address)).old == known.address
+
+
+def test_listening_outlives_a_service_that_is_away(fake: FakeDatabaseService) -> None:
+    with fake.client(retries=Retries(most=1)) as client:
+        known = client.allocate(*ASK)
+        fake.be_away(times=30)
+        fake.move("i-1")
+        assert next(client.moves("i-1", since=known)).new.db_host != known.db_host
+
+
+def test_listening_ends_with_what_asking_again_does_not_cure(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    client.allocate(*ASK)
+    client.release("i-1")
+    with pytest.raises(errors.DatabaseReleased):
+        next(client.moves("i-1"))
+
+
+def test_a_service_that_knows_no_listening_is_asked_now_and_then(fake: FakeDatabaseService) -> None:
+    """One that is older than `while_on` answers at once, however long it is asked to wait."""
+
+    def older(request: httpx.Request) -> httpx.Response:
+        request.url = request.url.copy_remove_param("while_on")
+        return fake.answer(request)
+
+    with fake.client(transport=httpx.MockTransport(older)) as client:
+        known = client.allocate(*ASK)
+        moves = client.moves("i-1", since=known)
+        fake.move("i-1")
+        assert next(moves).old == known.address
+    assert len(fake.requests) < 6
+
+
+def test_a_watch_calls_back_on_its_own_thread_until_it_is_closed(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    known = client.allocate(*ASK)
+    fake.move("i-1")
+    told: list[tuple[Address, Credentials]] = []
+    heard = threading.Event()
+
+    def on_moved(old: Address, new: Credentials) -> None:
+        told.append((old, new))
+        heard.set()
+
+    with client.watch("i-1", on_moved, since=known):
+        assert heard.wait(20)
+    [(old, new)] = told
+    assert (old, new.db_host) == (known.address, client.status("i-1").db_host)
+
+
+def test_a_watch_ends_with_its_client_and_says_nothing(fake: FakeDatabaseService) -> None:
+    client = fake.client()
+    client.allocate(*ASK)
+    watch = client.watch("i-1", lambda old, new: None)
+    with watch:
+        client.close()
+        watch.join(20)
+    assert watch.error is None
+
+
+def test_a_watch_that_ended_early_says_why(fake: FakeDatabaseService, client: DatabaseService) -> None:
+    with client.watch("nobody", lambda old, new: None) as watch:
+        watch.join(20)
+    assert isinstance(watch.error, errors.DatabaseNotFound)
+
+
+async def test_a_watch_calls_back_in_the_loop_and_may_be_awaited(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService
+) -> None:
+    known = await async_client.allocate(*ASK)
+    fake.move("i-1")
+    heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def on_moved(old: Address, new: Credentials) -> None:
+        await asyncio.sleep(0)
+        heard.set_result(new.db_host)
+
+    async with async_client.watch("i-1", on_moved, since=known):
+        assert await heard == (await async_client.status("i-1")).db_host
+
+
+async def test_moves_are_iterated_in_the_loop(fake: FakeDatabaseService, async_client: AsyncDatabaseService) -> None:
+    known = await async_client.allocate(*ASK)
+    fake.move("i-1")
+    async for moved in async_client.moves("i-1", since=known):
+        assert moved.old == known.address
+        break
+
+
+async def test_a_watch_that_is_closed_leaves_no_task(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService
+) -> None:
+    await async_client.allocate(*ASK)
+    before = asyncio.all_tasks()
+    async with async_client.watch("i-1", lambda old, new: None):
+        assert len(asyncio.all_tasks()) == len(before) + 1
+    assert asyncio.all_tasks() == before
