@@ -276,12 +276,17 @@ def test_a_watch_ends_with_its_client_and_says_nothing(fake: FakeDatabaseService
     assert watch.error is None
 
 
-def test_a_watch_that_is_closed_ends_its_thread(fake: FakeDatabaseService, client: DatabaseService) -> None:
+def test_a_watch_that_is_closed_ends_its_thread_and_took_no_time(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
     client.allocate(*ASK)
     before = threading.active_count()
     with client.watch("i-1", lambda old, new: None) as watch:
         assert threading.active_count() == before + 1
+        while len(fake.requests) < 10:
+            threading.Event().wait(0.001)
     watch.join(20)
+    assert fake.clock.seconds == 0
     assert threading.active_count() == before
     assert client.status("i-1").ready
 
