@@ -79,6 +79,7 @@ docs: $(VENV)/.installed-dev
 reference: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.cli.reference .
 	$(BIN)/python -m instance_service.cli.reference .
+	$(BIN)/python clients/python/reference.py docs/reference/python-client.md
 
 schema: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.cli.schema shared/configs/postgres

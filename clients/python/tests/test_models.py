@@ -114,7 +114,7 @@ def test_a_field_that_a_newer_service_adds_is_ignored() -> None:
     assert models.parse(models.Alive, told) == models.Alive(status="alive", checked=())
 
 
-@pytest.mark.parametrize("told", [b"", b"<html>", b"[]", b'{"status": 7}', b'{"status": "s3cret", "checked": 1}'])
+@pytest.mark.parametrize("told", [b"", b"<html>", b"[]", b'{"status": 7}', b'{"status": "a", "checked": "s3cret"}'])
 def test_what_is_no_such_model_is_refused_without_repeating_it(told: bytes) -> None:
     with pytest.raises(models.Mismatch) as refused:
         models.parse(models.Alive, told)

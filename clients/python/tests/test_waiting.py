@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from database_service_client import (
     errors,
 )
 from database_service_client.models import OperationRecord
+from database_service_client.steps import Pause
 from database_service_client.testing import FakeDatabaseService
 
 ASK = ("i-1", "c-1", "free")
@@ -232,12 +234,18 @@ def test_a_service_that_knows_no_listening_is_asked_now_and_then(fake: FakeDatab
         request.url = request.url.copy_remove_param("while_on")
         return fake.answer(request)
 
-    with fake.client(transport=httpx.MockTransport(older)) as client:
+    pauses: list[float] = []
+
+    def sleep(pause: Pause, closed: threading.Event) -> None:
+        pauses.append(pause.seconds)
+        fake.clock.forward(pause.seconds)
+
+    time = replace(fake.clock.time, sleep=sleep)
+    with fake.client(transport=httpx.MockTransport(older), time=time) as client:
         known = client.allocate(*ASK)
-        moves = client.moves("i-1", since=known)
         fake.move("i-1")
-        assert next(moves).old == known.address
-    assert len(fake.requests) < 6
+        assert next(client.moves("i-1", since=known)).old == known.address
+    assert pauses == [5]
 
 
 def test_a_watch_calls_back_on_its_own_thread_until_it_is_closed(
@@ -268,6 +276,21 @@ def test_a_watch_ends_with_its_client_and_says_nothing(fake: FakeDatabaseService
     assert watch.error is None
 
 
+def test_a_watch_that_is_closed_ends_its_thread_and_took_no_time(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    client.allocate(*ASK)
+    before = threading.active_count()
+    with client.watch("i-1", lambda old, new: None) as watch:
+        assert threading.active_count() == before + 1
+        while len(fake.requests) < 10:
+            threading.Event().wait(0.001)
+    watch.join(20)
+    assert fake.clock.seconds == 0
+    assert threading.active_count() == before
+    assert client.status("i-1").ready
+
+
 def test_a_watch_that_ended_early_says_why(fake: FakeDatabaseService, client: DatabaseService) -> None:
     with client.watch("nobody", lambda old, new: None) as watch:
         watch.join(20)
@@ -295,6 +318,17 @@ async def test_moves_are_iterated_in_the_loop(fake: FakeDatabaseService, async_c
     async for moved in async_client.moves("i-1", since=known):
         assert moved.old == known.address
         break
+
+
+async def test_time_does_not_fly_because_somebody_listens(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService
+) -> None:
+    await async_client.allocate(*ASK)
+    seen = len(fake.requests)
+    async with async_client.watch("i-1", lambda old, new: None):
+        while len(fake.requests) < seen + 10:  # noqa: ASYNC110  the stand-in sets no Event
+            await asyncio.sleep(0.001)
+    assert fake.clock.seconds == 0
 
 
 async def test_a_watch_that_is_closed_leaves_no_task(

@@ -15,7 +15,7 @@ import httpx
 
 from database_service_client import models
 from database_service_client.errors import ApiError, DatabaseServiceError, UnexpectedAnswer, Unreachable, error_of
-from database_service_client.steps import Call, Steps, exchange, pause
+from database_service_client.steps import Call, Pause, Steps, exchange, pause
 
 T = TypeVar("T")
 
@@ -64,12 +64,12 @@ class Retries:
         return least + draw * longest
 
 
-def _sleep(seconds: float, closed: threading.Event) -> None:
-    closed.wait(seconds)
+def _sleep(pause: Pause, closed: threading.Event) -> None:
+    closed.wait(pause.seconds)
 
 
-async def _async_sleep(seconds: float) -> None:
-    await asyncio.sleep(seconds)  # noqa: TID251  a client has no row to put off; tests give another Time
+async def _async_sleep(pause: Pause) -> None:
+    await asyncio.sleep(pause.seconds)  # noqa: TID251  a client has no row to put off; tests give another Time
 
 
 def _draw() -> float:
@@ -81,8 +81,8 @@ class Time:
     """The clock of a client, in seconds, and its dice. Tests have one of their own."""
 
     now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float, threading.Event], None] = _sleep
-    async_sleep: Callable[[float], Awaitable[None]] = _async_sleep
+    sleep: Callable[[Pause, threading.Event], None] = _sleep
+    async_sleep: Callable[[Pause], Awaitable[None]] = _async_sleep
     draw: Callable[[], float] = _draw
 
 

@@ -103,7 +103,8 @@ class DatabaseService(_Blocking, DatabaseVerbs[Operation]):
 
         `since` as in `moves`: give the credentials that you use, so that no move in between is missed.
         """
-        return Watch(self.moves(instance_id, since=since), on_moved, f"watch {instance_id}")
+        moves = DatabaseVerbs.moves.steps(self, instance_id, since=since)
+        return Watch(self.driver.branch(), moves, on_moved, f"watch {instance_id}")
 
 
 class AsyncDatabaseService(_Awaiting, DatabaseVerbs[AsyncOperation]):

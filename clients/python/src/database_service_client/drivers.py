@@ -22,9 +22,17 @@ class Driver:
         self.asker = asker
         self.closed = threading.Event()
 
-    def close(self) -> None:
-        """Whoever pauses here is woken."""
+    def branch(self) -> "Driver":
+        """The same connections, with an end of its own."""
+        return Driver(self._http, self.asker)
+
+    def end(self) -> None:
+        """Whoever pauses here is woken; nothing more is asked."""
         self.closed.set()
+
+    def close(self) -> None:
+        """The end of all branches too."""
+        self.end()
         self._http.close()
 
     def run(self, steps: Steps[T]) -> T:
@@ -60,14 +68,14 @@ class Driver:
         match wanted:
             case Call():
                 return self._send(wanted)
-            case Pause(seconds):
-                self.asker.time.sleep(seconds, self.closed)
+            case Pause():
+                self.asker.time.sleep(wanted, self.closed)
             case Tell(listener, what):
                 listener(what)
         return None
 
     def _send(self, call: Call) -> Came:
-        if self._http.is_closed:
+        if self._http.is_closed or self.closed.is_set():
             raise Closed
         try:
             return self._http.send(self.asker.request(self._http, call))
@@ -118,8 +126,8 @@ class AsyncDriver:
         match wanted:
             case Call():
                 return await self._send(wanted)
-            case Pause(seconds):
-                await self.asker.time.async_sleep(seconds)
+            case Pause():
+                await self.asker.time.async_sleep(wanted)
             case Tell(listener, what):
                 told = listener(what)
                 if inspect.isawaitable(told):

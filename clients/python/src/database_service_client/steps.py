@@ -35,6 +35,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Pause:
     seconds: float
+    idle: bool = False
+    """Nothing is expected to have happened after it: somebody only listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ def exchange(call: Call) -> Steps[httpx.Response]:
     return came
 
 
-def pause(seconds: float) -> Steps[None]:
-    yield Pause(seconds)
+def pause(seconds: float, *, idle: bool = False) -> Steps[None]:
+    yield Pause(seconds, idle)
 
 
 def tell(listener: Callable[[T], object] | None, what: T) -> Steps[None]:

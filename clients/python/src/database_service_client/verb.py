@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import update_wrapper
+from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from database_service_client.drivers import Awaiting, Blocking
@@ -31,7 +32,7 @@ class verb(Generic[P, T]):  # noqa: N801  written as a decorator
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             return client.driver.run(self.steps(client, *args, **kwargs))
 
-        return update_wrapper(call, self.steps)
+        return update_wrapper(call, MethodType(self.steps, client))
 
 
 class stream(Generic[P, T]):  # noqa: N801  written as a decorator
@@ -54,4 +55,4 @@ class stream(Generic[P, T]):  # noqa: N801  written as a decorator
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             return client.driver.stream(self.steps(client, *args, **kwargs))
 
-        return update_wrapper(call, self.steps)
+        return update_wrapper(call, MethodType(self.steps, client))

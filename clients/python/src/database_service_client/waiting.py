@@ -36,8 +36,8 @@ class Deadline:
         """How long the next request may be held: the service counts in whole seconds."""
         return min(most, ceil(self.cut(most)))
 
-    def rest_of_round(self, began: float, least_s: float = ROUND_S) -> Steps[None]:
+    def rest_of_round(self, began: float, least_s: float = ROUND_S, *, idle: bool = False) -> Steps[None]:
         """Pause until a look that `began` then has taken `least_s`."""
         short_s = self.cut(least_s - (self.time.now() - began))
         if short_s > 0:
-            yield from pause(short_s)
+            yield from pause(short_s, idle=idle)

@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from inspect import isawaitable
 from types import TracebackType
 from typing import Self
 
+from database_service_client.drivers import Driver
 from database_service_client.errors import Closed, DatabaseServiceError
 from database_service_client.models import Address, Credentials, Moved
+from database_service_client.steps import Stream
 
 OnMoved = Callable[[Address, Credentials], object]
 
@@ -20,10 +22,11 @@ log = logging.getLogger("database_service_client")
 class Watch:
     """Calls back on a thread of its own while it is open. `error` is what ended it early, if anything did."""
 
-    def __init__(self, moves: Iterator[Moved], on_moved: OnMoved, name: str) -> None:
+    def __init__(self, driver: Driver, moves: Stream[Moved], on_moved: OnMoved, name: str) -> None:
+        """`driver` is nobody else's."""
+        self._driver = driver
         self._moves = moves
         self._on_moved = on_moved
-        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._listen, name=name, daemon=True)
         self.error: DatabaseServiceError | None = None
 
@@ -36,7 +39,7 @@ class Watch:
 
     def close(self) -> None:
         """No call back begins after this; a request that is held just now is left to end."""
-        self._ended.set()
+        self._driver.end()
 
     def join(self, timeout: float | None = None) -> None:
         """Until it ended by itself, at most so many seconds; `error` says why it did."""
@@ -44,8 +47,8 @@ class Watch:
 
     def _listen(self) -> None:
         try:
-            for moved in self._moves:
-                if self._ended.is_set():
+            for moved in self._driver.stream(self._moves):
+                if self._driver.closed.is_set():
                     return
                 self._on_moved(moved.old, moved.new)
         except Closed:

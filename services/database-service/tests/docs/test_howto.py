@@ -1,4 +1,4 @@
-"""How-to pages, runbooks and the README, each done as it is printed beside one running system."""
+"""How-to pages, runbooks, the README and the tutorial of the client, each done as it is printed beside one running system."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +19,12 @@ def steps(page: Path) -> list[Step]:
     return [step for step in steps_of(page.read_text()) if not step.command.startswith("make ")]
 
 
-WRITTEN = [*(DOCS / "howto").glob("*.md"), *(DOCS / "runbooks").glob("*.md"), REPOSITORY / "README.md"]
+WRITTEN = [
+    *(DOCS / "howto").glob("*.md"),
+    *(DOCS / "runbooks").glob("*.md"),
+    DOCS / "tutorial" / "use-from-python.md",
+    REPOSITORY / "README.md",
+]
 ON_A_SWARM = DOCS / "howto" / "deploy-on-swarm.md"
 """Done by test_deploy_on_swarm."""
 WITH_INSTANCES = DOCS / "howto" / "run-instances.md"

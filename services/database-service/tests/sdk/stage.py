@@ -60,9 +60,7 @@ class RealStage(Stage):
     @classmethod
     @asynccontextmanager
     async def over(cls, web: Web) -> AsyncIterator["RealStage"]:
-        token = web.client.headers["Authorization"].removeprefix("Bearer ")
-        transport = httpx.ASGITransport(web.app, raise_app_exceptions=False)
-        async with AsyncDatabaseService("http://test", token, transport=transport, retries=Retries(most=2)) as client:
+        async with _client(web, web.client.headers["Authorization"].removeprefix("Bearer ")) as client:
             yield cls(web, client)
 
     async def make_room(self, databases: int = 10) -> None:
@@ -73,3 +71,11 @@ class RealStage(Stage):
 
     async def later(self, seconds: float) -> None:
         await self.web.house.later(timedelta(seconds=seconds))
+
+    def with_token(self, token: str) -> AsyncDatabaseService:
+        return _client(self.web, token)
+
+
+def _client(web: Web, token: str) -> AsyncDatabaseService:
+    transport = httpx.ASGITransport(web.app, raise_app_exceptions=False)
+    return AsyncDatabaseService("http://test", token, transport=transport, retries=Retries(most=2))

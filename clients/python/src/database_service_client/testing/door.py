@@ -86,7 +86,8 @@ class Door:
 
     def status(self, asked: Asked) -> Answer:
         tenant, elsewhere_than = self._world.tenant(asked.part), asked.query.get("while_on")
-        self._world.hold(lambda: _settled(tenant, elsewhere_than), asked.held_s)
+        patience_s = asked.held_s if elsewhere_than is None or self._world.something_is_due else 0
+        self._world.hold(lambda: _settled(tenant, elsewhere_than), patience_s)
         return 200, answers.database(self._world.tenant(asked.part), self._world.logins(tenant))
 
     def credentials(self, asked: Asked) -> Answer:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ URL = "http://database-service.fake"
 
 
 class FakeDatabaseService:
-    """All of the API that consumers use: databases, moves of them, operations, health. Not thread-safe.
+    """All of the API that consumers use: databases, moves of them, operations, health. Several threads may use it.
 
     There is room for everybody unless it is taken away; a dedicated server takes 5 s, a move 4 s, by `clock`, which goes
     on only when somebody waits. A client made elsewhere is given `arguments`.
@@ -34,6 +35,7 @@ class FakeDatabaseService:
         self._lost_answers = 0
         self._latency_s = 0.0
         self._door = Door(self._world)
+        self._one_at_a_time = threading.Lock()
 
     @property
     def clock(self) -> FakeClock:
@@ -106,12 +108,19 @@ class FakeDatabaseService:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         """What the service would answer. httpx.TransportError where no answer arrives."""
-        self.requests.append(request)
-        if self._faults:
-            fault = self._faults.pop(0)
-            if isinstance(fault, Refused):
-                return problem(request, fault)
-            raise fault("nobody listens", request=request)
+        with self._one_at_a_time:
+            self.requests.append(request)
+            return self._fault(request) or self._answer(request)
+
+    def _fault(self, request: httpx.Request) -> httpx.Response | None:
+        if not self._faults:
+            return None
+        fault = self._faults.pop(0)
+        if isinstance(fault, Refused):
+            return problem(request, fault)
+        raise fault("nobody listens", request=request)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = self._door.answer(request)
         self._take_time(request)
         if self._lost_answers:

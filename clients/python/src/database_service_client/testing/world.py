@@ -55,6 +55,10 @@ class World:
             self.clock.forward(min(ends, self._next_due()) - self.clock.seconds)
             self.look()
 
+    @property
+    def something_is_due(self) -> bool:
+        return self._next_due() < math.inf
+
     def _next_due(self) -> float:
         unfinished = [tenant for tenant in self.tenants.values() if tenant.status in UNFINISHED]
         seats = [tenant.due if tenant.status == "creating" else self.room_from for tenant in unfinished]

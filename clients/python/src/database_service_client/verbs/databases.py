@@ -169,7 +169,7 @@ class DatabaseVerbs(Following[Op]):
             if isinstance(found, Credentials) and known is not None:
                 yield Item(Moved(old=known, new=found))
             known = found.address if isinstance(found, Credentials) else found or known
-            yield from Deadline.after(time, None).rest_of_round(began, _WATCH_ROUND_S)
+            yield from Deadline.after(time, None).rest_of_round(began, _WATCH_ROUND_S, idle=True)
 
     @verb
     def health(self) -> Steps[Alive]:
