@@ -99,17 +99,24 @@ def told(state: str, **more: object) -> Task:
     )
 
 
+NO_ROOM = told("pending", err="no suitable node (insufficient resources on 3 nodes)")
+NO_IMAGE = told("rejected", err="No such image: shop:1")
+ENDED = told("failed", err="task: non-zero exit (3)", code=3)
+KILLED = told("failed", err="task: non-zero exit (137)", code=137)
+UNHEALTHY = told("failed", err="task: non-zero exit (143): dockerexec: unhealthy container", code=143)
+
+
 @pytest.mark.parametrize(
     ("task", "sentence"),
     [
-        (told("pending", err="no suitable node (insufficient resources on 3 nodes)"), "no node is suitable: insufficient resources on 3 nodes"),
-        (told("rejected", err="No such image: shop:1"), "the image shop:1 is not found, neither on its node nor in its registry"),
-        (told("failed", err="task: non-zero exit (3)", code=3), "it ended with code 3"),
-        (told("failed", err="task: non-zero exit (137)", code=137), "it was killed, most likely because it needed more than its 64 MiB of memory"),
-        (told("failed", err="task: non-zero exit (143): dockerexec: unhealthy container", code=143), "it runs and does not answer its health check"),
+        (NO_ROOM, "no node is suitable: insufficient resources on 3 nodes"),
+        (NO_IMAGE, "the image shop:1 is not found, neither on its node nor in its registry"),
+        (ENDED, "it ended with code 3"),
+        (KILLED, "it was killed, most likely because it needed more than its 64 MiB of memory"),
+        (UNHEALTHY, "it runs and does not answer its health check"),
         (told("starting"), "its health check has not passed yet"),
         (told("new"), ""),
     ],
-)  # fmt: skip
+)
 def test_why_it_does_not_run_is_said_in_words(task: Task, sentence: str) -> None:
     assert swarm_tasks.why_not([task]) == sentence
