@@ -15,6 +15,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input insta
 BASE_PYTHON ?= python:3.11-slim-bookworm
 BASE_POSTGRES ?= postgres:18-bookworm
 DATABASE_SERVICE_IMAGE ?= database-service
+INSTANCE_SERVICE_IMAGE ?= instance-service
+TODO_IMAGE ?= todo
 TAG ?= latest
 POSTGRES_IMAGE ?= dbs-postgres:18
 STACK ?= dev
@@ -40,8 +42,8 @@ help:
 	@echo "  make openapi         rewrite docs/reference/*openapi.json"
 	@echo "  make lock            lock requirements/*.in again"
 	@echo
-	@echo "  make images          the images of the service and of its servers (TAG=latest BASE_PYTHON=… BASE_POSTGRES=…)"
-	@echo "  make wheels          what the service's image is made of, so that it builds without a network"
+	@echo "  make images          the images of the services, of servers and of the example (TAG=latest BASE_PYTHON=… BASE_POSTGRES=…)"
+	@echo "  make wheels          what the services' images are made of, so that they build without a network"
 	@echo "  make stack-deploy    the stack on this Docker Swarm (STACK=dev|ceph ENV=.env.swarm)"
 	@echo "  make stack-secrets   only its secrets; stack-status: how it is; stack-rm: stop it, data stays"
 	@echo
@@ -97,6 +99,8 @@ wheels: $(VENV)/.installed-dev
 # The legacy builder does, and is there also where buildx is not.
 images:
 	docker build --build-arg BASE='$(BASE_PYTHON)' -t '$(DATABASE_SERVICE_IMAGE):$(TAG)' -f infrastructure/images/database-service/Dockerfile .
+	docker build --build-arg BASE='$(BASE_PYTHON)' -t '$(INSTANCE_SERVICE_IMAGE):$(TAG)' -f infrastructure/images/instance-service/Dockerfile .
+	docker build --build-arg BASE='$(BASE_PYTHON)' -t '$(TODO_IMAGE):$(TAG)' -f infrastructure/images/todo/Dockerfile .
 	docker build --build-arg BASE='$(BASE_POSTGRES)' -t '$(POSTGRES_IMAGE)' infrastructure/images/postgres
 
 stack-secrets stack-deploy stack-status stack-rm: stack-%:

@@ -91,6 +91,26 @@ class Settings(BaseSettings):
         description="What runs instances: `process`, on this machine, or `swarm`, as services of a Docker Swarm.",
     )
 
+    docker_host: str = Field(
+        "unix:///var/run/docker.sock",
+        description="`swarm`: the Docker engine of a manager node, or a proxy to it. Only the worker talks to it.",
+    )
+    swarm_plane: str = Field(
+        "instances",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,30}$",
+        description="`swarm`: names this service in the Swarm: only what carries it as a label is ours. Never change it.",
+    )
+    swarm_network: str = Field(
+        "dbs-tenants", description="`swarm`: the overlay network that workloads share with the servers of databases."
+    )
+    swarm_image: str = Field(
+        "todo:latest",
+        description="`swarm`: what is run where an instance asks for no image, made from `infrastructure/images/todo`.",
+    )
+    swarm_constraints: str = Field(
+        "", description="`swarm`: where workloads may run: placement constraints, separated by commas."
+    )
+
     database_budget_s: Seconds = Field(
         1800, description="How long an instance waits for its database before it is called `error`."
     )

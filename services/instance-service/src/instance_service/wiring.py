@@ -18,7 +18,10 @@ from instance_service.settings import Settings
 from instance_service.store.changes import Changes
 from instance_service.store.pool import Db, open_pool
 from instance_service.workloads.base import Workloads
+from instance_service.workloads.description import Options
+from instance_service.workloads.engine import Engine
 from instance_service.workloads.process import ProcessWorkloads
+from instance_service.workloads.swarm import SwarmWorkloads
 
 CLOSE_PATIENCE_S = 5
 
@@ -63,7 +66,18 @@ async def halt_workloads(settings: Settings) -> None:
 
 
 def _workloads(settings: Settings) -> Workloads:
-    return ProcessWorkloads(settings.data_dir)
+    if settings.workloads == "process":
+        return ProcessWorkloads(settings.data_dir)
+    return SwarmWorkloads(Engine.at(settings.docker_host), _swarm_options(settings))
+
+
+def _swarm_options(settings: Settings) -> Options:
+    return Options(
+        plane=settings.swarm_plane,
+        network=settings.swarm_network,
+        image=settings.swarm_image,
+        constraints=tuple(filter(None, map(str.strip, settings.swarm_constraints.split(",")))),
+    )
 
 
 async def _close(pool: "asyncpg.Pool[asyncpg.Record]") -> None:

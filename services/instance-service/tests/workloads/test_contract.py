@@ -111,7 +111,7 @@ async def test_what_was_removed_leaves_nothing(bench: Bench) -> None:
 async def test_one_that_ends_at_once_says_why_and_not_its_password(bench: Bench) -> None:
     spec = bench.spec(env={"ENDS": "3"})
     await bench.workloads.ensure(spec)
-    seen = await until(bench, spec, lambda seen: "my login is" in seen.detail)
+    seen = await until(bench, spec, lambda seen: bool(seen.detail) and seen.presence is not Presence.RUNNING)
     assert seen.presence in (Presence.STOPPED, Presence.STARTING)
     assert spec.login.password.reveal() not in seen.detail
     mended = bench.spec(spec.id)

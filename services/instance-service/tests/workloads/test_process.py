@@ -85,6 +85,13 @@ async def test_what_it_began_itself_ends_with_it(local: Bench, home: Path) -> No
     assert sessions.members(life) == []
 
 
+async def test_what_it_said_last_says_why_it_ended_but_not_its_password(local: Bench) -> None:
+    spec = local.spec(env={"ENDS": "3"})
+    await local.workloads.ensure(spec)
+    seen = await until(local, spec, lambda seen: seen.presence is Presence.STOPPED)
+    assert seen.detail.startswith("its process is gone: my login is postgresql://u_1:***@")
+
+
 async def test_children_of_one_that_was_killed_are_ended_too(local: Bench, home: Path) -> None:
     spec = local.spec(env={"CHILD": "1"})
     await well(local, spec)
