@@ -33,6 +33,8 @@ SMALL_POOLS = {
 TAKEN = 2
 """Databases that are there already: the one that `dbs up` makes, and instance-service's own."""
 AT_ONCE = 30
+FOLLOW_S = 60
+"""An instance that is well is looked at every two seconds here."""
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "6"))
 """How long everything else is away; two minutes by hand."""
 
@@ -160,6 +162,43 @@ def test_thirty_at_once_with_one_small_pool_all_run_and_exactly_the_pools_they_n
     assert WAITED in traces
     assert len(_pools(stack)) == math.ceil((taken + AT_ONCE) / SLOTS)
     assert len(set(asyncio.run(_databases_of(all_running)))) == AT_ONCE
+    _an_operator_moves(stack, all_running[0])
+    _until_it_followed(system, all_running[0])
+
+
+def _an_operator_moves(stack: Stack, moved: Told) -> None:
+    """To another pool; nobody tells instance-service."""
+    with stack.client() as client:
+        operation = client.post(f"/admin/databases/{moved['id']}/move", {}).body["id"]
+        while client.get(f"/operations/{operation}", wait=20).body["state"] not in ("succeeded", "failed"):
+            pass
+        assert client.get(f"/operations/{operation}").body["state"] == "succeeded"
+
+
+def _until_it_followed(system: System, before: Told) -> None:
+    deadline = time.monotonic() + FOLLOW_S
+    while (now := system.until(before["id"], "running", "error"))["database"] == before["database"]:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.2)
+    assert asyncio.run(_database_of(now)).startswith(f"{now['database']['db_host']}:{now['database']['db_port']}/")
+
+
+def test_a_plan_with_a_server_of_its_own_moves_the_database_and_the_instance_follows_with_its_data(
+    pair: tuple[Stack, System],
+) -> None:
+    _, system = pair
+    made = system.create("grows")
+    small = system.until(made["id"], "running", "error")
+    added = httpx.post(f"{small['url']}/items", data={"text": "survives"})
+    assert added.is_redirect, added.text
+
+    system.ask(made["id"], "change-plan", plan_tier="premium")
+    grown = system.until(made["id"], "running", "error")
+    assert (grown["status"], grown["plan_tier"], grown["last_error"]) == ("running", "premium", None), system.logs()
+    assert grown["database"]["db_port"] != small["database"]["db_port"]
+    assert grown["database"]["db_user"] == small["database"]["db_user"]
+    assert "survives" in httpx.get(grown["url"]).text
+    assert system.trace(made["id"])[-4:] == ["running", "changing_plan", "starting", "running"]
 
 
 def test_nothing_is_lost_and_nothing_is_double_when_everything_else_goes_away_meanwhile(light: list[str]) -> None:
