@@ -77,6 +77,18 @@ async def test_a_workload_that_cannot_be_started_is_tried_and_then_called_an_err
     assert await house.status(made.id) is Status.RUNNING
 
 
+async def test_one_that_cannot_run_is_tried_for_ever_and_does_not_fill_its_events(house: House) -> None:
+    house.workloads.fails = "There is no such image."
+    made = await create(house.deps, ask(), WHO)
+    await house.until(made.id, Status.ERROR)
+    before, tried = await house.trace(made.id), (await house.instance(made.id)).attempts
+    await house.pass_time(timedelta(minutes=30))
+    after = await house.instance(made.id)
+    assert await house.trace(made.id) == before == ["pending", "starting", "error"]
+    assert after.attempts > tried + 10
+    assert after.last_error == "There is no such image."
+
+
 async def test_a_workload_that_never_gets_well_is_an_error_with_what_its_health_check_says(house: House) -> None:
     house.workloads.healthy = False
     made = await create(house.deps, ask(), WHO)

@@ -372,14 +372,18 @@ def _take_down(workload: Seen) -> Move:
 
 
 def _recover(instance: Instance, world: World) -> Move:
-    """Back by itself once the cause is gone, and tried again slowly."""
-    if instance.given is None:
-        return Become(instance.to_be) if world.database.state is State.READY else Allocate()
+    """Tried again slowly, and back by itself once the cause is gone. It stays in error meanwhile: an instance that cannot run
+    would else fill its events for ever."""
     if (login := world.database.login) is None:
+        if instance.given is None:
+            return Allocate()
         return Wait(world.database.detail or f"its database is {world.database.state}")
+    if instance.wanted is Wanted.STOPPED:
+        return Become(instance.to_be)
     wanted = instance.spec(login).version
-    if instance.given.version == wanted and _runs_well(world.workload, wanted):
+    told = instance.given is not None and instance.given.version == wanted
+    if told and _runs_well(world.workload, wanted):
         return Become(Status.RUNNING, "it answers again")
-    if _is_down(world.workload) or instance.given.version != wanted:
-        return Become(Status.STARTING, "it is tried again")
+    if not told or _is_down(world.workload):
+        return Ensure(instance.last_error or world.workload.detail, failed=True)
     return Wait(world.workload.detail or "its health check fails")

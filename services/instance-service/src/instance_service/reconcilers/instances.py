@@ -155,6 +155,8 @@ async def _asked(deps: Deps, instance: Instance, database: DatabaseSeen) -> Inst
 async def _started(deps: Deps, instance: Instance, given: Given, why: str, failed: bool) -> Instance:
     attempts = instance.attempts + 1 if failed else 0
     after = replace(instance, given=given, attempts=attempts, last_error=why if failed else None)
+    if instance.status is Status.ERROR:  # looked at soon, as it may be well now; told of only if it is
+        return await _write(deps, instance, replace(after, due_at=deps.now() + deps.policy.health_interval))
     return await _save(deps, instance, after, "workload_started", why)
 
 
@@ -226,7 +228,7 @@ async def _refused(deps: Deps, instance: Instance, move: Move, refused: Database
     match move:
         case Allocate() if instance.status is not Status.ERROR:
             return await _become(deps, instance, Status.ERROR, why)
-        case ChangePlan():
+        case ChangePlan() | Follow():
             return await _not_changed(deps, instance, why)
         case Rotate():
             return await _become(deps, _without_errand(instance), instance.to_be, f"it keeps its login: {why}", why)
