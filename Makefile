@@ -24,7 +24,7 @@ ENV ?= .env.swarm
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm docs reference lock schema openapi \
+.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm bench-move docs reference lock schema openapi \
 	wheels images stack-secrets stack-deploy stack-status stack-rm clean
 
 help:
@@ -35,7 +35,7 @@ help:
 	@echo "  make test            the tests, on a real PostgreSQL (JOBS=2 PYTEST_ARGS='-k spare')"
 	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage"
 	@echo
-	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm"
+	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm, -move"
 	@echo "  make docs            the manual, as HTML in docs/_build"
 	@echo "  make reference       rewrite what is generated: docs/reference, .env.swarm"
 	@echo "  make schema          rewrite shared/configs/postgres from the migrations"
@@ -69,7 +69,7 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-bench-allocate bench-scale bench-ready bench-pool: bench-%: $(VENV)/.installed-dev
+bench-allocate bench-scale bench-ready bench-pool bench-move: bench-%: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.$*
 
 bench-swarm: $(VENV)/.installed-dev

@@ -119,12 +119,13 @@ def test_a_token_is_not_asked_for_twice_when_nobody_knows_whether_there_is_one()
 
 
 def test_an_operation_that_was_cancelled_and_nobody_heard_is_cancelled(
-    fake: FakeDatabaseService, client: DatabaseService
+    fake: FakeDatabaseService,
 ) -> None:
-    client.allocate(*ASK)
-    op = client.change_plan("i-1", "premium")
-    fake.lose_answers()
-    assert op.cancel().state == "cancelled"
+    with fake.client(retries=Retries(first_s=4)) as client:
+        client.allocate(*ASK)
+        op = client.change_plan("i-1", "premium")
+        fake.lose_answers()
+        assert op.cancel().state == "cancelled"
 
 
 def test_all_requests_of_one_call_have_one_id_and_so_has_its_error(fake: FakeDatabaseService) -> None:

@@ -9,9 +9,6 @@ from database_service.api import problems
 from database_service_client import errors
 from database_service_client.testing.rules import STATUS
 
-NOT_YET = {"database_moving", "move_not_reversible", "same_plan"}
-"""Codes that the service is to have soon."""
-
 DOOR = {code: status for status, code in problems._OF_HTTP.items()} | {"invalid_request": 422, "internal_error": 500}
 """Codes of the HTTP door itself."""
 SERVICE = {kind.code: status for kind, status in problems.STATUS.items()}
@@ -19,8 +16,7 @@ SERVICE = {kind.code: status for kind, status in problems.STATUS.items()}
 
 def test_every_code_of_the_service_has_a_class_of_its_own() -> None:
     ours = set(errors.BY_CODE) - {errors.UnexpectedAnswer.code, errors.HttpError.code}
-    assert not NOT_YET & SERVICE.keys(), "it is there: no longer an exception"
-    assert ours == set(SERVICE) | set(DOOR) | NOT_YET
+    assert ours == set(SERVICE) | set(DOOR)
 
 
 def test_a_class_is_named_as_its_code() -> None:
@@ -30,7 +26,7 @@ def test_a_class_is_named_as_its_code() -> None:
 
 
 def test_the_stand_in_knows_the_status_of_each() -> None:
-    assert {code: status for code, status in STATUS.items() if code not in NOT_YET} == SERVICE | DOOR
+    assert STATUS == SERVICE | DOOR
 
 
 def answer(status: int, content: str, **headers: str) -> httpx.Response:

@@ -45,8 +45,8 @@ class NotReadyYet(DatabaseServiceError):
         )
 
 
-class OperationEnded(DatabaseServiceError):
-    """A piece of long work that was waited for did not succeed; `operation` shows its steps."""
+class OperationNotDone(DatabaseServiceError):
+    """A piece of long work that was waited for has not succeeded; `operation` is as it was seen last."""
 
     def __init__(self, operation: models.OperationRecord) -> None:
         self.operation = operation
@@ -54,15 +54,15 @@ class OperationEnded(DatabaseServiceError):
         super().__init__(f"The {operation.kind} {operation.id} is {operation.state}{why}")
 
 
-class OperationFailed(OperationEnded):
+class OperationFailed(OperationNotDone):
     """It failed; what it says is why, and what it left behind."""
 
 
-class OperationCancelled(OperationEnded):
+class OperationCancelled(OperationNotDone):
     """Somebody cancelled it."""
 
 
-class OperationNotOver(OperationEnded):
+class OperationNotOver(OperationNotDone):
     """The time is up and it still runs, or rests. Wait again."""
 
 
@@ -261,8 +261,32 @@ class DatabaseMoving(ApiError):
     code = "database_moving"
 
 
+class DatabaseBusy(ApiError):
+    """It is part of an operation that is not over."""
+
+    code = "database_busy"
+
+
+class DatabaseHasOwnServer(ApiError):
+    """It has a server of its own, which it leaves by a change of its plan only."""
+
+    code = "database_has_own_server"
+
+
+class SameServer(ApiError):
+    """It is on that server already."""
+
+    code = "same_server"
+
+
+class NoRoom(ApiError):
+    """That server has no free slot."""
+
+    code = "no_room"
+
+
 class SamePlan(ApiError):
-    """It has this plan already."""
+    """It has this plan already, on that kind of server."""
 
     code = "same_plan"
 
@@ -274,7 +298,7 @@ class MoveBlocked(ApiError):
 
 
 class MoveNotReversible(ApiError):
-    """It was written to where it is now; moving it back would lose that."""
+    """There is nothing to go back to; the detail says why."""
 
     code = "move_not_reversible"
 

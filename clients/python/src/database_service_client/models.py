@@ -56,6 +56,11 @@ class Address:
     db_host: str
     db_port: int
 
+    @property
+    def address(self) -> "Address":
+        """Itself, as credentials have one."""
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
@@ -243,26 +248,39 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the move of one database is."""
+    """How far a database is on its way to another server."""
 
     phase: str
-    fraction: float | None = None
-    """Of the phase, 0 to 1."""
-    size_bytes: int | None = None
-    downtime_s: float | None = None
-    """How long writers were kept out."""
+    """`seating fencing copying verifying opening tidying`, at last `done`; or `reopening tidying undone`."""
+    fraction: float | None
+    """How much of the phase is done, 0 to 1; None where nobody can tell."""
+    attempt: int
+    plan_tier: str
+    """The plan it has once it is there."""
+    from_server: str
+    to_server: str | None
+    """None until it has a place."""
+    size_bytes: int | None
+    downtime_s: float | None
+    """How long nobody could use it; None until that is over."""
+    switched_at: datetime | None
+    """From here on the other server counts."""
+    kept_until: datetime | None
+    """Until when what it left behind is kept, shut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationStep:
     ordinal: int
     name: str
+    """The server's, or the instance whose database it is."""
     subject_id: UUID
     state: str
     error: str | None
     started_at: datetime | None
     finished_at: datetime | None
-    progress: Progress | None = None
+    progress: Progress | None
+    """Where a database goes to another server: how far it is."""
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: frozen and slotted classes cannot be built upon in 3.11
@@ -294,6 +312,11 @@ class OperationRecord:
         in_hand = [step for step in begun if step.finished_at is None]
         return next(iter(in_hand), begun[-1] if begun else None)
 
+    @property
+    def phase(self) -> str | None:
+        """What is being done to the database that is on its way; None where none is."""
+        return self.step.progress.phase if self.step and self.step.progress else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationPage:
@@ -302,7 +325,7 @@ class OperationPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceName:
+class ServerRef:
     """A server, as a report names it."""
 
     id: UUID
@@ -318,18 +341,19 @@ class MoveReport:
     """False where only limits change, at once."""
     plan_tier: str
     server_type: str
-    from_server: PlaceName | None
-    to_server: PlaceName | None
-    """None where one has to be provisioned first."""
-    size_bytes: int
-    tables: int
-    large_objects: int
+    from_server: ServerRef | None
+    to_server: ServerRef | None
+    """As things stand; None where a server has to be made first."""
+    size_bytes: int | None
+    tables: int | None
+    large_objects: int | None
     extensions: tuple[str, ...]
     estimated_downtime_s: float
+    """How long nobody could use it."""
     blockers: tuple[str, ...]
-    """Why it would be refused; empty where it would not."""
+    """Why it cannot be moved, and what to do about each."""
     losses: tuple[str, ...]
-    """What would not come along."""
+    """What would not come along. All of it harmless."""
 
 
 # -- pools ------------------------------------------------------------------------------------------------------------

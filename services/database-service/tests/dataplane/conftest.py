@@ -7,7 +7,7 @@ import pytest
 
 from database_service.dataplane.sessions import TenantServers
 from database_service.dataplane.transfer.moving import TenantTransfers
-from database_service.provisioners.runtime import PostgresRuntime
+from database_service.provisioners.runtime import client_programs
 from dataplane.house import House, admin_of
 from dataplane.move import Move
 from support.cluster import Cluster, blocking, running_cluster
@@ -39,6 +39,6 @@ def far_cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-async def move(house: House, far_cluster: Cluster, runtime: PostgresRuntime, folder: Path) -> AsyncIterator[Move]:
-    async with TenantTransfers(runtime.bin_dir, jobs=2) as transfers, TenantServers() as servers:
+async def move(house: House, far_cluster: Cluster, folder: Path) -> AsyncIterator[Move]:
+    async with TenantTransfers(client_programs(), jobs=2) as transfers, TenantServers() as servers:
         yield Move(house, House(far_cluster, admin_of(far_cluster), servers), transfers, folder)

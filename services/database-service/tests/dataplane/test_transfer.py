@@ -21,6 +21,7 @@ async def test_a_moved_database_serves_the_same_login_on_the_other_server(move: 
         assert await conn.fetchval("SELECT sum(paid) FROM orders JOIN customer ON customer = customer.id") == 500500
         assert await conn.fetchval("INSERT INTO orders (customer) VALUES (1) RETURNING id") == 1001
     assert not await move.here.can_log_in(tenant.logins[0], tenant.name)
+    assert [told.phase for told in move.progress] == ["preparing", "dumping", "restoring", "settling"]
 
 
 async def test_one_of_everything_survives_and_is_found_equal(move: Move) -> None:

@@ -2,14 +2,15 @@
 
 For each scenario the effects are counted first; then, for each number, a fresh house dies exactly there, another one takes
 over its database, sweeps, the caller asks again, and the invariants are compared with rows and with the real servers.
-CRASH_POINTS=name:7 replays one death.
+CRASH_POINTS=name:7 replays one death. Scenarios that take seconds each are killed at every fourth effect only, each day at
+others; CRASH_POINTS=all kills everywhere.
 """
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -57,6 +58,7 @@ from support.invariants import World, assert_sound, look_at
 Do = Callable[[House], Awaitable[None]]
 
 A = InstanceId("a")
+SHARE = 4
 AFTER_ANY_LEASE = timedelta(minutes=6)
 EMPTY = (
     "TRUNCATE servers, databases, slots, logins, events, tokens, operations, operation_steps, moves RESTART IDENTITY"
@@ -77,6 +79,7 @@ class Scenario:
     check: Do
     prepare: Do = _nothing
     own_servers: bool = False
+    slow: bool = False
     unequal: bool = False
     """No copy is ever found to be the same."""
     provisioner: type[ProcessProvisioner] = ProcessProvisioner
@@ -357,9 +360,9 @@ SCENARIOS = (
         own_servers=True,
     ),
     Scenario("change the plan", _change_plan, _is_ready_as_standard, _a_database),
-    Scenario("move to another pool", _move, _has_moved, _a_database_with_rows),
-    Scenario("move that is turned back", _move, _has_stayed, _a_database_with_rows, unequal=True),
-    Scenario("roll a move back", _roll_back, _has_stayed, _a_moved_database),
+    Scenario("move to another pool", _move, _has_moved, _a_database_with_rows, slow=True),
+    Scenario("move that is turned back", _move, _has_stayed, _a_database_with_rows, slow=True, unequal=True),
+    Scenario("roll a move back", _roll_back, _has_stayed, _a_moved_database, slow=True),
     Scenario(
         "move to a server of its own", _move_up, _has_a_server_of_its_own, _a_database_with_rows, own_servers=True
     ),
@@ -470,7 +473,11 @@ def lab(
 
 def _points(scenario: Scenario, counted: int) -> list[int]:
     name, _, number = os.environ.get("CRASH_POINTS", "").partition(":")
-    return [int(number)] if name == scenario.name and number else list(range(1, counted + 1))
+    if name == scenario.name and number:
+        return [int(number)]
+    thinned = (scenario.slow or scenario.own_servers) and name != "all"
+    first = datetime.now(UTC).toordinal() % SHARE + 1 if thinned else 1
+    return list(range(first, counted + 1, SHARE if thinned else 1))
 
 
 @pytest.mark.timeout(900)
@@ -489,7 +496,7 @@ async def test_killed_at_any_effect_it_comes_back_whole(
             raise AssertionError(f"killed at effect {at} of {counted} of “{scenario.name}”: {e}") from e
         died += fate.where != ""
     record_property("crash_points", f"{scenario.name}: killed at {died} of {counted} effects")
-    assert died >= len(points) * 0.9  # an effect or two may not happen again under another timing
+    assert died >= len(points) * 0.85  # an effect or two may not happen again under another timing
 
 
 # -- the suite bites --------------------------------------------------------------------------------------------------

@@ -282,6 +282,14 @@ async def test_it_goes_there_and_back_and_there_again(two: Two) -> None:
     await two.sound()
 
 
+async def test_without_a_wish_it_goes_back_to_the_place_it_left_where_there_is_no_other(two: Two) -> None:
+    await done(two)
+    await done(two)
+    assert await two.is_on(two.first)
+    assert await two.rows() == ROWS
+    await two.sound()
+
+
 # -- plans ------------------------------------------------------------------------------------------------------------
 
 

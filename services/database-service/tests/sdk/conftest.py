@@ -5,15 +5,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sdk.stage import FakeStage, RealStage, Stage
+from support.cluster import Cluster
 from support.house import House
 from support.web import open_web
 
 
 @pytest.fixture(params=["api", "stand-in"])
-async def stage(request: pytest.FixtureRequest, house: House) -> AsyncIterator[Stage]:
+async def stage(request: pytest.FixtureRequest, house: House, other_cluster: Cluster) -> AsyncIterator[Stage]:
     if request.param == "stand-in":
         async with FakeStage.opened() as fake:
             yield fake
     else:
-        async with open_web(house) as web, RealStage.over(web) as real:
+        async with open_web(house) as web, RealStage.over(web, other_cluster) as real:
             yield real

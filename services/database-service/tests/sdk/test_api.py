@@ -12,6 +12,7 @@ from database_service.domain.ids import OperationId
 from database_service.reconcilers import operations as operation_steps
 from database_service_client import AsyncOperation, errors
 from sdk.stage import RealStage
+from support.cluster import Cluster
 from support.house import House
 from support.web import open_web
 
@@ -19,8 +20,8 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-async def real(house: House) -> AsyncIterator[RealStage]:
-    async with open_web(house) as web, RealStage.over(web) as stage:
+async def real(house: House, other_cluster: Cluster) -> AsyncIterator[RealStage]:
+    async with open_web(house) as web, RealStage.over(web, other_cluster) as stage:
         yield stage
 
 

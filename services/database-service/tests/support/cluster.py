@@ -30,6 +30,7 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "max_wal_size": "4GB",
     "autovacuum": "off",
+    "max_prepared_transactions": "10",
     "log_min_error_statement": "panic",
 }
 

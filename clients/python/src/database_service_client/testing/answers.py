@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 
 from database_service_client.models import (
     Allocation,
@@ -13,15 +14,15 @@ from database_service_client.models import (
     OperationRecord,
     OperationStep,
     Pending,
-    PlaceName,
     Progress,
     Rotation,
+    ServerRef,
 )
 from database_service_client.testing import state
 from database_service_client.testing.rules import MIB, RETRY_AFTER_S
 from database_service_client.testing.state import FENCED, Server, Tenant, Work
 
-PHASES = ("dump", "restore", "verify", "switch")
+PHASES = ("seating", "fencing", "copying", "verifying")
 
 
 def credentials(tenant: Tenant) -> Credentials:
@@ -111,11 +112,11 @@ def move_report(work: Work, blockers: Sequence[str]) -> MoveReport:
         plan_tier=str(work.ask["plan_tier"]),
         server_type=work.after.server_type if work.after else work.tenant.server_type,
         from_server=_named(work.before),
-        to_server=_named(work.after),
+        to_server=_named(work.after) if work.after and work.after.server_type == "shared" else None,
         size_bytes=8 * MIB,
         tables=0,
         large_objects=0,
-        extensions=("plpgsql",),
+        extensions=(),
         estimated_downtime_s=work.takes_s * (1 - FENCED),
         blockers=tuple(blockers) if work.moves else (),
         losses=(),
@@ -152,20 +153,34 @@ def _step(work: Work, now_s: float) -> OperationStep:
 
 
 def _progress(work: Work, now_s: float) -> Progress:
-    """All phases take equally long."""
-    part = 1.0 if work.state == "succeeded" else min(0.999, (now_s - work.began) / work.takes_s)
-    phase, fraction = divmod(part * len(PHASES), 1)
-    if part == 1.0:
-        return Progress(phase=PHASES[-1], fraction=1.0, size_bytes=8 * MIB, downtime_s=work.takes_s * (1 - FENCED))
-    return Progress(phase=PHASES[int(phase)], fraction=round(fraction, 3), size_bytes=8 * MIB)
+    """All phases take equally long; there is something to tell of the copying alone."""
+    part = (now_s - work.began) / work.takes_s * len(PHASES)
+    phase = PHASES[min(int(part), len(PHASES) - 1)]
+    if work.finished_at:
+        phase = "done" if work.state == "succeeded" else "undone"
+    done = work.state == "succeeded"
+    return Progress(
+        phase=phase,
+        fraction=round(part % 1, 3) if phase == "copying" else None,
+        attempt=1,
+        plan_tier=str(work.ask["plan_tier"]),
+        from_server=work.before.name if work.before else "",
+        to_server=work.after.name if work.after and phase != "seating" else None,
+        size_bytes=8 * MIB,
+        downtime_s=work.takes_s * (1 - FENCED) if done else None,
+        switched_at=work.finished_at if done else None,
+        kept_until=work.finished_at + timedelta(seconds=work.tenant.plan.grace_s)
+        if done and work.finished_at
+        else None,
+    )
 
 
 def _told(login: state.Login) -> Login:
     return Login(db_user=login.db_user, state="active", created_at=login.created_at, expires_at=login.expires_at)
 
 
-def _named(server: Server | None) -> PlaceName | None:
-    return PlaceName(id=server.id, name=server.name) if server else None
+def _named(server: Server | None) -> ServerRef | None:
+    return ServerRef(id=server.id, name=server.name) if server else None
 
 
 def _place(tenant: Tenant) -> Server:

@@ -10,12 +10,12 @@ from uuid import UUID
 import httpx
 from pydantic import TypeAdapter
 
-from database_service_client.models import Alive, Check, OperationPage, Problem, Readiness
+from database_service_client.models import Alive, Check, OperationPage, OperationRecord, Problem, Readiness
 from database_service_client.settings import PREFIX
 from database_service_client.testing import answers
 from database_service_client.testing.rules import RETRY_AFTER_S, STATUS, Refused
 from database_service_client.testing.state import Tenant, Work
-from database_service_client.testing.world import UNFINISHED, World
+from database_service_client.testing.world import ENDED, UNFINISHED, World
 
 _WAIT = re.compile(r"wait=(\d+)")
 LONGEST_HELD_S = 30
@@ -114,6 +114,8 @@ class Door:
         ))  # fmt: skip
 
     def move(self, asked: Asked) -> Answer:
+        if asked.body.get("pool_id"):
+            raise NotFaked("a move to a certain pool")
         return self._begin(asked, lambda: self._world.move(asked.part))
 
     def _begin(self, asked: Asked, plan: Callable[[], Work]) -> Answer:
@@ -123,38 +125,39 @@ class Door:
         return self._begun(asked, lambda: self._world.begin(plan()))
 
     def rollback(self, asked: Asked) -> Answer:
-        return self._begun(asked, lambda: self._world.rollback(UUID(asked.part)))
+        return 202, self._told(self._world.rollback(UUID(asked.part)))
 
     def _begun(self, asked: Asked, begin: Callable[[], Work]) -> Answer:
         name = (asked.request.url.path, asked.key or "")
         if asked.key is None or name not in self._done:
             self._done[name] = begin().id
-        return self._shown(self._world.work(self._done[name]), 202)
+        work = self._world.work(self._done[name])
+        return 202 if work.moves or work.finished_at is None else 200, self._told(work)
 
     # -- operations --
 
     def operations(self, asked: Asked) -> Answer:
         state = asked.query.get("state")
         found = [work for work in reversed(self._world.works.values()) if state in (None, work.state)]
-        told = tuple(answers.operation(work, self._world.clock.seconds) for work in found)
+        told = tuple(self._told(work) for work in found)
         return 200, OperationPage(operations=told, next_cursor=None)
 
     def operation(self, asked: Asked) -> Answer:
         work = self._world.work(UUID(asked.part))
         self._world.hold(lambda: work.finished_at is not None, asked.held_s)
-        return self._shown(work)
+        return 200, self._told(work)
 
     def cancel(self, asked: Asked) -> Answer:
-        return self._shown(self._world.cancel(UUID(asked.part)))
+        return 200, self._told(self._world.cancel(UUID(asked.part)))
 
     def pause(self, asked: Asked) -> Answer:
-        return self._shown(self._world.wish(UUID(asked.part), "pause"))
+        return 200, self._told(self._world.wish(UUID(asked.part), "pause"))
 
     def resume(self, asked: Asked) -> Answer:
-        return self._shown(self._world.wish(UUID(asked.part), None))
+        return 200, self._told(self._world.wish(UUID(asked.part), None))
 
-    def _shown(self, work: Work, status: int = 200) -> Answer:
-        return 200 if work.finished_at else status, answers.operation(work, self._world.clock.seconds)
+    def _told(self, work: Work) -> OperationRecord:
+        return answers.operation(work, self._world.clock.seconds)
 
     # -- health --
 
@@ -215,6 +218,6 @@ def _allocated(tenant: Tenant) -> Answer:
 
 
 def _settled(tenant: Tenant, elsewhere_than: str | None) -> bool:
-    if elsewhere_than is None:
-        return tenant.status not in UNFINISHED
-    return tenant.status == "ready" and str(tenant.server and tenant.server.id) != elsewhere_than
+    if tenant.status in ENDED:
+        return True
+    return tenant.status not in UNFINISHED and elsewhere_than != str(tenant.server and tenant.server.id)

@@ -22,8 +22,9 @@ URL = "http://database-service.fake"
 class FakeDatabaseService:
     """All of the API that consumers use: databases, moves of them, operations, health. Several threads may use it.
 
-    There is room for everybody unless it is taken away; a dedicated server takes 5 s, a move 4 s, by `clock`, which goes
-    on only when somebody waits. A client made elsewhere is given `arguments`.
+    There is room for everybody unless it is taken away; a dedicated server takes 5 s, a move 4 s, of which the database
+    is shut for 3. These are seconds of `clock`, which goes on only when somebody waits. A client made elsewhere is given
+    `arguments`.
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class FakeDatabaseService:
         return self._world.begin(self._world.move(instance_id)).id
 
     def write(self, instance_id: str) -> None:
-        """Its instance wrote something: a move before this can no longer be rolled back."""
+        """Its instance wrote something: taking back a move before this will fail."""
         self._world.tenant(instance_id).written = True
 
     def fail_moves(self, why: str | None) -> None:
@@ -78,7 +79,7 @@ class FakeDatabaseService:
         self._world.move_fails = why
 
     def block_moves(self, *blockers: str) -> None:
-        """Databases have something about them that cannot be moved; none: they have not."""
+        """What is in the way of moves that begin from now on; nothing: they can be made."""
         self._world.move_blockers = blockers
 
     # -- faults --

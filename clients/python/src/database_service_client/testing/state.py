@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 from database_service_client.testing.rules import PLANS, Plan
 
-FENCED = 0.5
-"""From this part of a move on nobody can log in."""
+FENCED = 0.25
+"""From this part of a move on nobody can use the database."""
 
 Ask = Mapping[str, object]
 """The body of an allocation, defaults filled in."""
@@ -75,7 +75,7 @@ class Tenant:
 
 @dataclass(slots=True)
 class Work:
-    """An operation on one database. `began` is by the clock."""
+    """An operation on one database. `began` and `turned_back` are by the clock."""
 
     kind: str
     tenant: Tenant
@@ -91,22 +91,27 @@ class Work:
     state: str = "running"
     id: UUID = field(default_factory=uuid4)
     wish: str | None = None
+    turned_back: float = math.inf
+    """When it is cancelled."""
+    blocked: str | None = None
+    """Why it fails before anybody notices."""
     fails: str | None = None
-    """Why it will fail, if it will."""
+    """Why it fails in the end."""
     error: str | None = None
     finished_at: datetime | None = None
-
-    @property
-    def ends(self) -> float:
-        return self.began + self.takes_s
-
-    @property
-    def fenced_at(self) -> float:
-        return self.began + self.takes_s * FENCED
 
     @property
     def moves(self) -> bool:
         return self.before is not self.after
 
+    @property
+    def fenced_at(self) -> float:
+        return self.began + self.takes_s * FENCED if self.moves else math.inf
+
+    @property
+    def ends(self) -> float:
+        return self.fenced_at if self.blocked else self.began + self.takes_s
+
     def become(self, state: str, at: datetime, error: str | None = None) -> None:
-        self.state, self.state_since, self.finished_at, self.wish, self.error = state, at, at, None, error
+        self.state, self.state_since, self.finished_at, self.wish = state, at, at, None
+        self.error = f"{self.tenant.instance_id}: {error}" if error else None

@@ -18,7 +18,11 @@ _NAME = r"[a-z_][a-z0-9_-]{0,62}"
 _RESERVED = re.compile(r"postgres|template[01]|(pg_|dbs_).*")
 
 ENDED = frozenset({"releasing", "released", "purged"})
-UNFINISHED = frozenset({"waiting", "creating"})
+UNFINISHED = frozenset({"waiting", "creating", "moving"})
+UNSEATED = frozenset({"waiting", "creating"})
+REOPENING_S = 1.0
+"""From a wish to cancel a move to its end."""
+WRITTEN = "It was written to since it was moved; what is kept where it came from differs."
 
 
 class World:
@@ -35,6 +39,7 @@ class World:
         self.move_blockers: Sequence[str] = ()
         self.tenants: dict[str, Tenant] = {}
         self.works: dict[UUID, Work] = {}
+        self._rollbacks: dict[UUID, Work] = {}
         self._numbers = count(1)
         self._shared = self._new_server("shared")
 
@@ -60,9 +65,10 @@ class World:
         return self._next_due() < math.inf
 
     def _next_due(self) -> float:
-        unfinished = [tenant for tenant in self.tenants.values() if tenant.status in UNFINISHED]
+        unfinished = [tenant for tenant in self.tenants.values() if tenant.status in UNSEATED]
         seats = [tenant.due if tenant.status == "creating" else self.room_from for tenant in unfinished]
-        works = [at for work in self.works.values() if work.finished_at is None for at in (work.fenced_at, work.ends)]
+        unended = [work for work in self.works.values() if work.finished_at is None]
+        works = [at for work in unended for at in (work.fenced_at, work.ends, work.turned_back)]
         return min((at for at in (*seats, *works) if at > self.clock.seconds), default=math.inf)
 
     def _seat(self, tenant: Tenant) -> None:
@@ -82,19 +88,23 @@ class World:
     def _go_on(self, work: Work) -> None:
         if work.finished_at is not None:
             return
-        if work.ends <= self.clock.seconds:
+        now_s, now = self.clock.seconds, self.clock.now()
+        if work.turned_back <= min(now_s, work.ends):
+            work.become("cancelled", now)
+            work.tenant.become("ready", now)
+        elif work.ends <= now_s:
             self._end(work)
-        elif work.moves and work.fenced_at <= self.clock.seconds:
-            work.tenant.become("moving", self.clock.now())
+            work.tenant.become("ready", now)
+        elif work.fenced_at <= now_s:
+            work.tenant.become("moving", now)
 
     def _end(self, work: Work) -> None:
-        now = self.clock.now()
-        if work.fails:
-            work.become("failed", now, work.fails)
+        written = WRITTEN if work.kind == "rollback" and work.tenant.written else None
+        if why := work.blocked or work.fails or written:
+            work.become("failed", self.clock.now(), why)
         else:
             work.tenant.ask, work.tenant.server, work.tenant.written = work.ask, work.after, False
-            work.become("succeeded", now)
-        work.tenant.become("ready", now)
+            work.become("succeeded", self.clock.now())
 
     def _new_server(self, server_type: str) -> Server:
         name = f"{server_type}-{next(self._numbers)}"
@@ -212,41 +222,52 @@ class World:
         ask = {**tenant.ask, "plan_tier": plan_tier, "require_dedicated": require_dedicated}
         _refuse_plan(ask)
         if ask == tenant.ask:
-            raise Refused("same_plan", f"The database of instance {instance_id!r} has the plan {plan_tier!r} already.")
+            detail = (
+                f"The database of instance {instance_id!r} has the plan {plan_tier!r} already, on that kind of server."
+            )
+            raise Refused("same_plan", detail)
         wanted = "dedicated" if require_dedicated else PLANS[plan_tier].server_type
         if wanted == tenant.server_type:
-            return self._work("change_plan", tenant, ask, tenant.server, takes_s=0)
-        after = self._shared if wanted == "shared" else self._new_server(wanted)
-        return self._work("change_plan", tenant, ask, after, takes_s=self.move_s)
+            return self._work("change_plan", tenant, ask, tenant.server)
+        return self._work("change_plan", tenant, ask, self._shared if wanted == "shared" else self._new_server(wanted))
 
     def move(self, instance_id: str) -> Work:
-        """To another server of the same kind; not begun yet."""
+        """To another shared server; not begun yet."""
         tenant = self.ready(instance_id)
-        return self._work("move", tenant, tenant.ask, self._new_server(tenant.server_type), takes_s=self.move_s)
+        if tenant.server_type == "dedicated":
+            detail = f"The database of instance {instance_id!r} has a server of its own; it leaves it by a change of its plan."
+            raise Refused("database_has_own_server", detail)
+        return self._work("move", tenant, tenant.ask, self._new_server("shared"))
 
     def begin(self, work: Work) -> Work:
-        if work.moves and self.move_blockers:
-            raise Refused("move_blocked", "; ".join(self.move_blockers))
+        if busy := [each for each in self.works.values() if each.tenant is work.tenant and each.finished_at is None]:
+            detail = f"The database is part of the operation {busy[0].id}, which is not over yet."
+            raise Refused("database_busy", detail)
         self.works[work.id] = work
         self.look()
         return work
 
     def rollback(self, work_id: UUID) -> Work:
+        """Asked again, the same one."""
+        if begun := self._rollbacks.get(work_id):
+            return begun
         work = self.work(work_id)
-        if work.state != "succeeded" or not work.moves:
-            raise Refused("move_not_reversible", f"The operation {work_id} is {work.state}; it moved nothing.")
-        if work.tenant.written or work.tenant.server is not work.after:
-            detail = f"The database of instance {work.tenant.instance_id!r} was written to since; moving it back would lose that."
+        if work.finished_at is None:
+            raise Refused("move_not_reversible", f"The operation {work_id} is {work.state}; cancel it instead.")
+        if not work.moves or work.state != "succeeded" or work.tenant.server is not work.after:
+            detail = f"The operation {work_id} moved nothing that is still where it brought it."
             raise Refused("move_not_reversible", detail)
-        back = self._work("rollback", work.tenant, work.ask_before, work.before, takes_s=self.move_s)
-        return self.begin(back)
+        back = self._work("rollback", work.tenant, work.ask_before, work.before)
+        self._rollbacks[work_id] = self.begin(back)
+        return back
 
-    def _work(self, kind: str, tenant: Tenant, ask: Ask, after: Server | None, takes_s: float) -> Work:
-        now = self.clock.now()
-        fails = self.move_fails if after is not tenant.server else None
+    def _work(self, kind: str, tenant: Tenant, ask: Ask, after: Server | None) -> Work:
+        now, moves = self.clock.now(), after is not tenant.server
+        blockers = ["The database cannot be moved.", *self.move_blockers] if self.move_blockers else []
         return Work(
-            kind, tenant, ask, tenant.ask, tenant.server, after, began=self.clock.seconds, takes_s=takes_s, created_at=now,
-            state_since=now, fails=fails,
+            kind, tenant, ask, tenant.ask, tenant.server, after, began=self.clock.seconds,
+            takes_s=self.move_s if moves else 0, created_at=now, state_since=now,
+            blocked=" ".join(blockers) or None if moves else None, fails=self.move_fails if moves else None,
         )  # fmt: skip
 
     # -- operations --
@@ -257,10 +278,9 @@ class World:
         return work
 
     def cancel(self, work_id: UUID) -> Work:
-        """A move that is cancelled leaves its database where it was."""
-        work = self._steerable(work_id)
-        work.become("cancelled", self.clock.now())
-        work.tenant.become("ready", self.clock.now())
+        """A move that is cancelled in time leaves its database where it was."""
+        work = self.wish(work_id, "cancel")
+        work.turned_back = min(work.turned_back, self.clock.seconds + REOPENING_S)
         return work
 
     def wish(self, work_id: UUID, wish: str | None) -> Work:

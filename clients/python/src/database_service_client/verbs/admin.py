@@ -1,6 +1,7 @@
 """What operators do: pools, moves between them, drift, tokens, the fleet."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -24,6 +25,9 @@ from database_service_client.models import (
 from database_service_client.steps import Call, Item, Scalar, Steps, Stream
 from database_service_client.verb import stream, verb
 from database_service_client.verbs.following import Following, Op
+
+LOOKED_AT_S = 60
+"""What the service may take for a verb that has it look at a server itself."""
 
 Chosen = Sequence[UUID] | str
 """Ids of servers, in the order they come; or `shared` or `all` active ones."""
@@ -86,7 +90,9 @@ class AdminVerbs(Following[Op]):
     ) -> Steps[AdoptionReport]:
         """Look at a server that somebody else runs: what adopting it would change. Nothing is changed."""
         body = _adoption(host, user, password, max_instances, port, name)
-        return (yield from self._asker.get(AdoptionReport, _post("/admin/pools/adopt", body)))
+        return (
+            yield from self._asker.get(AdoptionReport, replace(_post("/admin/pools/adopt", body), held_s=LOOKED_AT_S))
+        )
 
     @verb
     def adopt(
@@ -102,7 +108,7 @@ class AdminVerbs(Following[Op]):
     ) -> Steps[Pool]:
         """Take that server over. `confirm` is the `confirmation` of the report that you agree to."""
         body = {**_adoption(host, user, password, max_instances, port, name), "confirm": confirm}
-        return (yield from self._asker.get(Pool, _post("/admin/pools/adopt", body)))
+        return (yield from self._asker.get(Pool, replace(_post("/admin/pools/adopt", body), held_s=LOOKED_AT_S)))
 
     @verb
     def rollout(
@@ -130,7 +136,11 @@ class AdminVerbs(Following[Op]):
     @verb
     def health_check(self, pool_id: UUID) -> Steps[HealthCheck]:
         """Have the service log in to it now and say how it is."""
-        return (yield from self._asker.get(HealthCheck, _post(f"/admin/pools/{pool_id}/health-check")))
+        return (
+            yield from self._asker.get(
+                HealthCheck, replace(_post(f"/admin/pools/{pool_id}/health-check"), held_s=LOOKED_AT_S)
+            )
+        )
 
     @verb
     def cordon(self, pool_id: UUID, *, reason: str | None = None) -> Steps[Pool]:
@@ -151,7 +161,7 @@ class AdminVerbs(Following[Op]):
 
     @verb
     def move(self, instance_id: str, *, pool_id: UUID | None = None) -> Steps[Op]:
-        """Move its database to that pool, or to whichever has room."""
+        """Move its database to that pool, or to any other one with room. Nobody can use it while it is copied."""
         call = _post(f"/admin/databases/{instance_id}/move", _move(pool_id, dry_run=False), idempotency_key())
         return (yield from self._operation(call))
 
@@ -163,12 +173,12 @@ class AdminVerbs(Following[Op]):
 
     @verb
     def drain(self, pool_id: UUID) -> Steps[Op]:
-        """Move every database away from it, one step each."""
-        return (yield from self._operation(_post(f"/admin/pools/{pool_id}/drain", {}, idempotency_key())))
+        """Cordon it and move every database in use on it elsewhere, one after the other."""
+        return (yield from self._operation(_post(f"/admin/pools/{pool_id}/drain", headers=idempotency_key())))
 
     @verb
     def rebalance(self, *, most: int | None = None) -> Steps[Op]:
-        """Move databases from fuller pools to emptier ones, `most` of them at most, one step each."""
+        """Move databases from fuller pools to emptier ones, one after the other; without `most`, ten at most."""
         return (yield from self._operation(_post("/admin/pools/rebalance", {"most": most}, idempotency_key())))
 
     # -- drift --

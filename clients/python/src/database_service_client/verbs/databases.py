@@ -8,7 +8,14 @@ from uuid import UUID
 import httpx
 
 from database_service_client.asking import idempotency_key, parsed
-from database_service_client.errors import ApiError, DatabaseReleased, NotReadyYet, Unreachable
+from database_service_client.errors import (
+    ApiError,
+    DatabaseMoving,
+    DatabaseNotReady,
+    DatabaseReleased,
+    NotReadyYet,
+    Unreachable,
+)
 from database_service_client.models import (
     ENDED,
     Address,
@@ -161,15 +168,17 @@ class DatabaseVerbs(Following[Op]):
         `since` is where you know it to be; without it, where it is when you begin. A service that is away is waited for;
         it ends with DatabaseReleased, DatabaseGone, Forbidden and whatever else asking again does not cure.
         """
-        known = since.address if isinstance(since, Credentials) else since
+        known = since.address if since else None
         time = self._asker.time
         while True:
             began = time.now()
             found: Credentials | Address | None = yield from self._whereabouts(instance_id, known)
+            if found is None or found == known:
+                yield from Deadline.after(time, None).rest_of_round(began, _WATCH_ROUND_S, idle=True)
+                continue
             if isinstance(found, Credentials) and known is not None:
                 yield Item(Moved(old=known, new=found))
-            known = found.address if isinstance(found, Credentials) else found or known
-            yield from Deadline.after(time, None).rest_of_round(began, _WATCH_ROUND_S, idle=True)
+            known = found.address
 
     @verb
     def health(self) -> Steps[Alive]:
@@ -204,10 +213,12 @@ class DatabaseVerbs(Following[Op]):
             if known is None or not seen.ready or seen.address == known:
                 return known or seen.address
             return (yield from self._credentials(instance_id))
-        except (Unreachable, ApiError) as trouble:
-            if isinstance(trouble, ApiError) and not trouble.passing:
-                raise
+        except (Unreachable, DatabaseMoving, DatabaseNotReady):  # as it was just reached, or is on its way once more
             return None
+        except ApiError as refused:
+            if refused.passing:
+                return None
+            raise
 
     def _until_done(self, call: Call, wait: float, held: Callable[[Call, int], Call]) -> Steps[httpx.Response]:
         """The answer that is no 202. The same request again is what the service wants to be asked."""

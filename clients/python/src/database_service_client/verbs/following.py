@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from database_service_client.asking import idempotency_key
 from database_service_client.drivers import Speaking
 from database_service_client.errors import OperationCancelled, OperationFailed, OperationNotOver, OperationOver
 from database_service_client.models import OperationRecord
@@ -62,8 +61,7 @@ class Following(Speaking, Generic[Op]):
         return (yield from self._operation(Call(method="POST", path=f"/operations/{operation_id}/{how}")))
 
     def _roll_back(self, operation_id: UUID) -> Steps[Op]:
-        path = f"/operations/{operation_id}/rollback"
-        return (yield from self._operation(Call(method="POST", path=path, headers=idempotency_key())))
+        return (yield from self._steer(operation_id, "rollback"))
 
 
 def _succeeded(seen: Op) -> Op:

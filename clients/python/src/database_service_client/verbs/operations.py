@@ -105,7 +105,11 @@ class OperationVerbs(Following[Op]):
 
     @verb
     def rollback(self) -> Steps[Op]:
-        """Move back what it moved: another operation. MoveNotReversible where data was written since."""
+        """Another operation, which brings back what this one moved; asked again, it is the same one.
+
+        MoveNotReversible where there is nothing to go back to. Where something was written since, which is found out on
+        the way, that operation fails, and the database stays where it is.
+        """
         return (yield from self._roll_back(self.id))
 
 

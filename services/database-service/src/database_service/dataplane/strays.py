@@ -13,7 +13,9 @@ from database_service.domain.errors import NameTaken
 from database_service.domain.tenancy import Admin, OurDatabase, OurRole, Ours
 
 _IS_OWNER = "NOT r.rolsuper AND NOT r.rolcanlogin AND shobj_description(r.oid, 'pg_authid') = $1"
-_IS_OURS = f"({_IS_OWNER} OR NOT r.rolsuper AND shobj_description(r.oid, 'pg_authid') = $2)"
+_IS_OURS = f"({_IS_OWNER} OR NOT r.rolsuper AND shobj_description(r.oid, 'pg_authid') = ANY ($2::text[]))"
+
+_OTHER_MARKS = [ddl.LOGIN_MARK, ddl.MOVER_MARK]
 
 _DATABASES = f"""
 SELECT d.datname::text AS name, d.oid::int8 AS oid, r.rolname::text AS owner
@@ -40,7 +42,7 @@ _OIDS = "SELECT oid::text AS oid FROM pg_database"
 async def ours(session: Session) -> Ours:
     """See Tenants.ours."""
     databases = await session.rows(_DATABASES, ddl.OWNER_MARK)
-    marked = await session.rows(_ROLES, ddl.OWNER_MARK, ddl.LOGIN_MARK)
+    marked = await session.rows(_ROLES, ddl.OWNER_MARK, _OTHER_MARKS)
     unknown, busy = await _unknown_directories(session)
     return Ours(
         databases=tuple(OurDatabase(row["name"], row["oid"], row["owner"]) for row in databases),
@@ -85,7 +87,7 @@ async def drop_database(sessions: AdminSessions, admin: Admin, name: str, oid: i
 async def drop_role(sessions: AdminSessions, admin: Admin, role: str, oid: int) -> None:
     """See Tenants.drop_stray_role."""
     async with _alone(sessions, admin) as session:
-        for found in await session.rows(_OWNS, ddl.OWNER_MARK, ddl.LOGIN_MARK, role, oid):
+        for found in await session.rows(_OWNS, ddl.OWNER_MARK, _OTHER_MARKS, role, oid):
             if found["databases"]:
                 raise NameTaken(f"The role {role!r} still owns the database {found['databases'][0]!r}.")
             await roles.shut_out(session, role)

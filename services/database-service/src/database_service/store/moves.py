@@ -10,7 +10,7 @@ from database_service.domain.ids import DatabaseId, OperationId, ServerId
 from database_service.domain.moves import Move, Terms
 from database_service.store.pool import Conn
 from database_service.store.rows import DATABASE, MOVE, database_of, move_of
-from database_service.store.slots import Seat
+from database_service.store.slots import OPEN, Seat
 
 # -- rows of `moves` --------------------------------------------------------------------------------------------------
 
@@ -207,6 +207,17 @@ async def kept_on(conn: Conn, database_id: DatabaseId, server_id: ServerId, now:
     """What this database left on that server, locked. None: nothing, or it is just being dropped."""
     row = await conn.fetchrow(KEPT_ON, database_id, server_id, now)
     return database_of(row) if row else None
+
+
+KEPT_SOMEWHERE = f"""
+SELECT d.server_id FROM databases d JOIN servers s ON s.id = d.server_id
+WHERE d.twin_of = $1 AND d.status = 'released' AND s.server_type = 'shared' AND {OPEN} ORDER BY d.rank LIMIT 1"""
+
+
+async def kept_somewhere(conn: Conn, database_id: DatabaseId) -> ServerId | None:
+    """An open shared server that this database left something on. None: there is none."""
+    found: ServerId | None = await conn.fetchval(KEPT_SOMEWHERE, database_id)
+    return found
 
 
 LAND_AGAIN = f"""

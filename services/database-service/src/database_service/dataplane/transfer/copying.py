@@ -1,8 +1,11 @@
 """The copy: roles, an empty database, extensions, then everything a dump has, and at last what no dump has."""
 
+import asyncio
+import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,17 +14,25 @@ from database_service.dataplane.connect import AdminSessions, Session
 from database_service.dataplane.ddl import Script
 from database_service.dataplane.transfer import belongings, movers, surveying
 from database_service.dataplane.transfer.programs import Programs, Reach, write_passfile
-from database_service.dataplane.transfer.surveying import Extension, roles_of
+from database_service.dataplane.transfer.surveying import FIRST_OURS, Extension, roles_of
 from database_service.domain import naming
-from database_service.domain.errors import MoveBlocked, NameTaken
+from database_service.domain.errors import MoveBlocked, NameTaken, TenantServerUnavailable
 from database_service.domain.transfers import Passage, Progress
 
 PUBLIC = "public"
+TELL_EVERY_S = 1.0
+ALMOST = 0.99
+"""Sizes only tell about how far it is; that it is done, the next phase tells."""
+
 _EXTENSION_ENTRY = re.compile(r"\d+; (?:3079 \d+ EXTENSION|0 0 COMMENT - EXTENSION) ")
 """In a table of contents; 3079 is the catalog of extensions. We make them ourselves: many need a superuser."""
 _SCHEMA_ENTRY = re.compile(r"\d+; 2615 (\d+) SCHEMA ")
 
-_SCHEMAS = "SELECT nspname::text AS name FROM pg_namespace WHERE nspname::text = $1"
+_FOUND = f"""
+SELECT to_regnamespace('public') IS NOT NULL AS has_public, pg_database_size(current_database()) AS size_bytes,
+       coalesce((SELECT sum(pg_table_size(oid)) FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= {FIRST_OURS}), 0)::int8
+       AS data_bytes
+"""
 _TRUSTED = "SELECT name::text AS name FROM pg_available_extension_versions WHERE trusted"
 
 
@@ -32,6 +43,10 @@ class Found:
     name: str
     extensions: Sequence[Extension]
     has_public: bool
+    size_bytes: int
+    """Of the whole database."""
+    data_bytes: int
+    """Of its tables without their indexes: about as much as a dump has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +65,10 @@ class Copying:
         """Into the room that was made; the mover is admitted on both servers."""
         passfile = write_passfile(self.folder, self.passage.mover)
         try:
-            self.told(Progress("dumping"))
-            await self.programs.dump(self._reach(found, passfile), self._dump, self.compression)
-            self.told(Progress("restoring"))
-            await self._restore(found, passfile)
+            async with self._watched("dumping", self._dumped, found.data_bytes):
+                await self.programs.dump(self._source(found, passfile), self._dump, self.compression)
+            async with self._watched("restoring", self._restored, found.size_bytes):
+                await self._restore(found, passfile)
         finally:
             passfile.unlink()
             shutil.rmtree(self._dump, ignore_errors=True)
@@ -105,7 +120,7 @@ class Copying:
     def _dump(self) -> Path:
         return self.folder / "dump"
 
-    def _reach(self, found: Found, passfile: Path) -> Reach:
+    def _source(self, found: Found, passfile: Path) -> Reach:
         return Reach(self.passage.source, found.name, self.passage.mover, passfile)
 
     async def _restore(self, found: Found, passfile: Path) -> None:
@@ -115,6 +130,32 @@ class Copying:
         contents.write_text("\n".join(_without_what_we_made(lines, made)))
         reach = Reach(self.passage.target, self.passage.staging, self.passage.mover, passfile)
         await self.programs.restore(reach, self._dump, contents)
+
+    # -- how far it is ------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _watched(self, phase: str, done: Callable[[], Awaitable[int]], all_bytes: int) -> AsyncIterator[None]:
+        """Tells about how far the phase is, now and then, for as long as this is open."""
+        self.told(Progress(phase))
+        watching = asyncio.create_task(self._watch(phase, done, all_bytes))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    async def _watch(self, phase: str, done: Callable[[], Awaitable[int]], all_bytes: int) -> None:
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)  # noqa: TID251  neither program says how far it is
+            with contextlib.suppress(TenantServerUnavailable):
+                self.told(Progress(phase, min(await done() / max(all_bytes, 1), ALMOST)))
+
+    async def _dumped(self) -> int:
+        return await asyncio.to_thread(_bytes_in, self._dump)
+
+    async def _restored(self) -> int:
+        async with self.sessions.on(self.passage.target) as session:
+            return (await databases.sizes(session, [self.passage.staging])).get(self.passage.staging, 0)
 
     # -- after it -----------------------------------------------------------------------------------------------------
 
@@ -136,7 +177,11 @@ async def look(sessions: AdminSessions, passage: Passage) -> Found:
             extensions = await surveying.extensions(inside)
             if blockers := await surveying.obstacles(outside, inside, passage.tenant, name, extensions):
                 raise MoveBlocked(blockers)
-            return Found(name, extensions, has_public=bool(await inside.rows(_SCHEMAS, PUBLIC)))
+            return Found(name, extensions, **await inside.row(_FOUND))
+
+
+def _bytes_in(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.glob("*"))
 
 
 async def _drop(session: Session, passage: Passage, name: str) -> None:

@@ -4,26 +4,28 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from database_service.dataplane import databases, ddl, ending
+from database_service.dataplane import databases, ddl
 from database_service.dataplane.connect import Session
-from database_service.domain.errors import MoveBlocked
+from database_service.domain.errors import MoveBlocked, TenantServerUnavailable
 from database_service.domain.tenancy import TenantSpec
 
 LOOK_EVERY_S = 0.05
+PATIENCE_S = 5
+"""For sessions that were ended to be gone."""
 
 _SEND_HOME = """
 WITH inside AS MATERIALIZED (
-    SELECT pid, state FROM pg_stat_activity
+    SELECT pid, state = 'idle' AS idle FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
       AND (datname::text = $1 OR usename::text = ANY ($2::text[]))
     UNION ALL
-    SELECT pid, 'coming in' FROM pg_locks
-    WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND granted
+    SELECT pid, true FROM pg_locks
+    WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND mode = 'RowExclusiveLock' AND granted
       AND objid = (SELECT oid FROM pg_database WHERE datname::text = $1)
 )
-SELECT pid, CASE WHEN state = 'idle' THEN pg_terminate_backend(pid) END FROM inside
+SELECT pid, CASE WHEN idle OR $3 THEN pg_terminate_backend(pid) END FROM inside
 """
-"""Who is in, or past the check whether they may log in and not yet seen in the list of sessions: that one holds a lock."""
+"""Who is in; also who is past the check whether it may log in, and not yet seen among the sessions: that one holds a lock."""
 
 _PREPARED = "SELECT count(*) AS prepared FROM pg_prepared_xacts WHERE database::text = $1"
 
@@ -44,21 +46,19 @@ async def fence(session: Session, tenant: TenantSpec, drain: timedelta) -> None:
     standing = await databases.look(session, tenant)
     name, logins = standing.require_database(tenant), sorted(standing.logins)
     await session.run(ddl.joined((*map(ddl.close_login, logins), ddl.close_database(name))))
-    await _drained(session, name, logins, drain)
-    await ending.end_sessions(session, (name,), logins)
+    await _emptied(session, name, logins, drain)
     if blockers := [*await others(session, name, ()), *await prepared(session, name)]:
         raise MoveBlocked(blockers)
     await session.run(ddl.unlimit_database(name))
 
 
-async def _drained(session: Session, name: str, logins: Sequence[str], drain: timedelta) -> None:
-    """Until nobody is in, or the time is up. Who is idle goes at once."""
+async def _emptied(session: Session, name: str, logins: Sequence[str], drain: timedelta) -> None:
+    """Until nobody is in. Who is idle goes at once, and who is not when the time is up."""
     clock = asyncio.get_running_loop().time
-    deadline = clock() + drain.total_seconds()
-    while True:
-        inside = await session.ending(_SEND_HOME, name, logins)
-        if not inside or clock() >= deadline:
-            return
+    began, patience = clock(), drain.total_seconds()
+    while await session.ending(_SEND_HOME, name, logins, clock() >= began + patience):
+        if clock() > began + patience + PATIENCE_S:
+            raise TenantServerUnavailable("Sessions on the tenant server do not end.")
         await asyncio.sleep(LOOK_EVERY_S)  # noqa: TID251  the server tells nobody that a transaction is over
 
 

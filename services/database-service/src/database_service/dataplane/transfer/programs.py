@@ -169,7 +169,9 @@ async def _reap(process: Process) -> None:
 # -- what may be repeated ---------------------------------------------------------------------------------------------
 
 _COMPLAINT = re.compile(r"^pg_(?:dump|restore): error: (.+)$", re.MULTILINE)
-_ENTRY = re.compile(r"^pg_restore: from TOC entry \d+; \d+ \d+ (.+)$", re.MULTILINE)
+_PLACE = re.compile(
+    r"^pg_restore: (?:from TOC entry \d+; \d+ \d+ (.+)|error: COPY failed for (table \"[^\"]*\"): .*)$", re.MULTILINE
+)
 _NAME = r'"[^"]*"'
 _SAFE = tuple(
     re.compile(pattern)
@@ -207,6 +209,6 @@ KEPT_BACK = "it gave a reason that may quote rows, so it is not told here"
 def in_words(complaints: str) -> str:
     """Why a program failed, and at what, without a word that may come out of a row."""
     found = [said[0] for line in _COMPLAINT.findall(complaints) for safe in _SAFE if (said := safe.search(line))]
-    entries = [line.strip() for line in _ENTRY.findall(complaints)]
+    places = [entry or table for entry, table in _PLACE.findall(complaints)]
     why = "; ".join(dict.fromkeys(found)) or KEPT_BACK
-    return f"{why} (at {entries[-1]})" if entries else why
+    return f"{why} (at {places[-1].strip()})" if places else why

@@ -1,6 +1,7 @@
 """A place for a database on another server."""
 
 from dataclasses import replace
+from datetime import datetime
 from uuid import uuid4
 
 from database_service.deps import Deps
@@ -43,11 +44,22 @@ async def _seat(conn: Conn, deps: Deps, scene: Scene) -> Database | None:
         return await moves.land_again(conn, kept.id, now)
     if move.back:
         raise MoveBlocked(["What it left there is no longer kept."])
+    return await _fresh(conn, scene, target_id, now) or await _where_it_was(conn, scene, target_id, now)
+
+
+async def _fresh(conn: Conn, scene: Scene, target_id: ServerId | None, now: datetime) -> Database | None:
     twin_id = DatabaseId(uuid4())
     seat = await (
         slots.reserve_on(conn, twin_id, target_id) if target_id else slots.reserve(conn, twin_id, scene.database.name)
     )
-    return await moves.land(conn, twin_id, scene.database, move.after, seat, now) if seat else None
+    return await moves.land(conn, twin_id, scene.database, scene.move.after, seat, now) if seat else None
+
+
+async def _where_it_was(conn: Conn, scene: Scene, target_id: ServerId | None, now: datetime) -> Database | None:
+    """A server holds no name twice, so a place that it left is free for nobody but itself."""
+    left = None if target_id else await moves.kept_somewhere(conn, scene.database.id)
+    kept = await moves.kept_on(conn, scene.database.id, left, now) if left else None
+    return await moves.land_again(conn, kept.id, now) if kept else None
 
 
 async def _target(conn: Conn, deps: Deps, scene: Scene) -> ServerId | None:
