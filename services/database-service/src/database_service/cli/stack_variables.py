@@ -76,7 +76,7 @@ VARIABLES = (
 
 SET_BY_STACK = frozenset({
     "environment", "postgres_host", "postgres_port", "api_host", "provisioner", "docker_host", "data_dir", "alive_dir",
-    "await_schema_s", "swarm_pools_dir", "swarm_dedicated_dir",
+    "await_schema_s", "move_dir", "swarm_pools_dir", "swarm_dedicated_dir",
 })  # fmt: skip
 """Settings whose value the stack's files or the image say; in the file with variables they change nothing."""
 
