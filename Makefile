@@ -8,13 +8,15 @@ COVERAGE_LEAST := 85
 VENV := .venv
 BIN := $(VENV)/bin
 SERVICE := services/database-service
-PACKAGES := $(SERVICE) clients/python services/instance-service
-SOURCES := services clients bench
+PACKAGES := $(SERVICE) clients/python services/instance-service examples/todo
+SOURCES := services clients examples bench
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 
 BASE_PYTHON ?= python:3.11-slim-bookworm
 BASE_POSTGRES ?= postgres:18-bookworm
 DATABASE_SERVICE_IMAGE ?= database-service
+INSTANCE_SERVICE_IMAGE ?= instance-service
+TODO_IMAGE ?= todo
 TAG ?= latest
 POSTGRES_IMAGE ?= dbs-postgres:18
 STACK ?= dev
@@ -29,6 +31,7 @@ help:
 	@echo "PostgreSQL databases on demand. No Docker, no root: Python 3.11 and make are enough."
 	@echo
 	@echo "  make run             the whole system on this machine, until Ctrl-C (PORT=8005 POOLS=1 DATA_DIR=.data)"
+	@echo "                       WITH_INSTANCES=1: with instance-service and an example to run (INSTANCES_PORT=8006)"
 	@echo "  make test            the tests, on a real PostgreSQL (JOBS=2 PYTEST_ARGS='-k spare')"
 	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage"
 	@echo
@@ -36,18 +39,19 @@ help:
 	@echo "  make docs            the manual, as HTML in docs/_build"
 	@echo "  make reference       rewrite what is generated: docs/reference, .env.swarm"
 	@echo "  make schema          rewrite shared/configs/postgres from the migrations"
-	@echo "  make openapi         rewrite docs/reference/openapi.json"
+	@echo "  make openapi         rewrite docs/reference/*openapi.json"
 	@echo "  make lock            lock requirements/*.in again"
 	@echo
-	@echo "  make images          the images of the service and of its servers (TAG=latest BASE_PYTHON=… BASE_POSTGRES=…)"
-	@echo "  make wheels          what the service's image is made of, so that it builds without a network"
+	@echo "  make images          the images of the services, of servers and of the example (TAG=latest BASE_PYTHON=… BASE_POSTGRES=…)"
+	@echo "  make wheels          what the services' images are made of, so that they build without a network"
 	@echo "  make stack-deploy    the stack on this Docker Swarm (STACK=dev|ceph ENV=.env.swarm)"
 	@echo "  make stack-secrets   only its secrets; stack-status: how it is; stack-rm: stop it, data stays"
 	@echo
 	@echo "  make clean           remove what was built and installed here; data stays"
 
 run: $(VENV)/.installed-run
-	@exec $(BIN)/dbs up $(if $(PORT),--port '$(PORT)') $(if $(POOLS),--pools '$(POOLS)') $(if $(DATA_DIR),--data-dir '$(DATA_DIR)')
+	@exec $(BIN)/dbs up $(if $(PORT),--port '$(PORT)') $(if $(POOLS),--pools '$(POOLS)') $(if $(DATA_DIR),--data-dir '$(DATA_DIR)') \
+		$(if $(filter-out 0,$(WITH_INSTANCES)),--with-instances $(if $(INSTANCES_PORT),--instances-port '$(INSTANCES_PORT)'))
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
@@ -76,6 +80,7 @@ docs: $(VENV)/.installed-dev
 
 reference: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.cli.reference .
+	$(BIN)/python -m instance_service.cli.reference .
 	$(BIN)/python clients/python/reference.py docs/reference/python-client.md
 
 schema: $(VENV)/.installed-dev
@@ -83,6 +88,7 @@ schema: $(VENV)/.installed-dev
 
 openapi: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.api > docs/reference/.openapi.json && mv docs/reference/.openapi.json docs/reference/openapi.json
+	$(BIN)/python -m instance_service.api > docs/reference/.openapi.json && mv docs/reference/.openapi.json docs/reference/instance-service-openapi.json
 
 lock:
 	requirements/compile
@@ -93,6 +99,8 @@ wheels: $(VENV)/.installed-dev
 # The legacy builder does, and is there also where buildx is not.
 images:
 	docker build --build-arg BASE='$(BASE_PYTHON)' -t '$(DATABASE_SERVICE_IMAGE):$(TAG)' -f infrastructure/images/database-service/Dockerfile .
+	docker build --build-arg BASE='$(BASE_PYTHON)' -t '$(INSTANCE_SERVICE_IMAGE):$(TAG)' -f infrastructure/images/instance-service/Dockerfile .
+	docker build --build-arg BASE='$(BASE_PYTHON)' -t '$(TODO_IMAGE):$(TAG)' -f infrastructure/images/todo/Dockerfile .
 	docker build --build-arg BASE='$(BASE_POSTGRES)' -t '$(POSTGRES_IMAGE)' infrastructure/images/postgres
 
 stack-secrets stack-deploy stack-status stack-rm: stack-%:

@@ -40,9 +40,9 @@ def request_id(given: str) -> Iterator[None]:
         _request_id.reset(before)
 
 
-def idempotency_key() -> Mapping[str, str]:
+def idempotency_key(given: str | None = None) -> Mapping[str, str]:
     """The header that makes a repeated request the same one; make it once per call of a verb."""
-    return {"Idempotency-Key": uuid4().hex}
+    return {"Idempotency-Key": given or uuid4().hex}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from database_service.actions.tokens import ensure_bootstrap
+from database_service.actions.tokens import ensure_bootstrap, ensure_consumer
 from database_service.api.app import Door, create_app
 from database_service.broker.celery import new_sender
 from database_service.broker.pulse import Pulse
 from database_service.deps import Deps
 from database_service.domain.errors import ControlDatabaseUnavailable
-from database_service.domain.secret import Secret
 from database_service.observability.logging import configure_logging
 from database_service.settings import Settings, load_settings
 from database_service.wiring import open_deps
@@ -30,23 +29,26 @@ def make_app() -> FastAPI:
 
 def app_of(settings: Settings) -> FastAPI:
     @asynccontextmanager
-    async def open_with_first_token() -> AsyncIterator[Deps]:
+    async def open_with_tokens() -> AsyncIterator[Deps]:
         async with open_deps(settings, application="database-service-api", hands=False) as deps:
-            first = asyncio.create_task(_first_token(deps, settings.bootstrap_token()))
+            first = asyncio.create_task(_have_tokens(deps, settings))
             try:
                 yield deps
             finally:
                 first.cancel()
                 await asyncio.gather(first, return_exceptions=True)
 
-    return create_app(open_with_first_token, Door(ping_broker=Pulse(new_sender(settings.broker_url()))))
+    return create_app(open_with_tokens, Door(ping_broker=Pulse(new_sender(settings.broker_url()))))
 
 
-async def _first_token(deps: Deps, token: Secret | None) -> None:
-    """In the background, because the API starts also while its database is away."""
-    while token is not None:
+async def _have_tokens(deps: Deps, settings: Settings) -> None:
+    """Those that are set. In the background, because the API starts also while its database is away."""
+    while True:
         try:
-            await ensure_bootstrap(deps, token)
+            if first := settings.bootstrap_token():
+                await ensure_bootstrap(deps, first)
+            if consumers := settings.consumers_token():
+                await ensure_consumer(deps, consumers)
         except ControlDatabaseUnavailable:
             await asyncio.sleep(_TRY_AGAIN_S)  # noqa: TID251  nothing else tells when the database is back
         else:

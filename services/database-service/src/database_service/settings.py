@@ -21,6 +21,7 @@ SECRET_NAMES = (
     "celery_broker_url",
     "secret_keys",
     "admin_token",
+    "consumer_token",
 )
 """Every setting that may carry a secret. Each has a `NAME_FILE` beside it, which names a file to read it from."""
 
@@ -110,6 +111,12 @@ class Settings(BaseSettings):
         description="The first API token, with every scope. Only its hash is stored, when the API starts.",
     )
     admin_token_file: Path | None = Field(None, description="A file with `ADMIN_TOKEN`.")
+    consumer_token: SecretStr | None = Field(
+        None,
+        description="The token of a service that is deployed together with this one and asks it for databases. It has the "
+        "scopes `databases:…`. Only its hash is stored, when the API starts.",
+    )
+    consumer_token_file: Path | None = Field(None, description="A file with `CONSUMER_TOKEN`.")
 
     api_host: str = Field("127.0.0.1", description="The address the API listens on; `0.0.0.0` in a container.")
     api_port: int = Field(8005, ge=1, le=65535, description="The port the API listens on.")
@@ -356,6 +363,10 @@ class Settings(BaseSettings):
     def bootstrap_token(self) -> Secret | None:
         """The first API token, where one is set."""
         return Secret(self.admin_token.get_secret_value()) if self.admin_token else None
+
+    def consumers_token(self) -> Secret | None:
+        """That of a service which is deployed together with this one, where one is set."""
+        return Secret(self.consumer_token.get_secret_value()) if self.consumer_token else None
 
     def as_environment(self) -> dict[str, str]:
         """What a child process needs to read the same settings. Secrets only as the names of their files."""

@@ -52,6 +52,26 @@ async def test_it_starts_from_settings_and_its_first_token_opens_it(
         assert (ready["status"], ready["broker"]["ok"]) == ("ready", True)
 
 
+async def test_a_service_deployed_beside_it_may_use_databases_and_nothing_else(
+    control_dsn: str, folder: Path, broker: str
+) -> None:
+    token = new_token().reveal()
+    settings, headers = _settings(control_dsn, folder, celery_broker_url=broker, consumer_token=token)
+    app = app_of(settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}", headers=headers) as client,
+    ):
+        client.headers["Authorization"] = f"Bearer {token}"
+        assert (await _let_in(client)).status_code == 403
+        assert (await client.get("/databases/nobody")).status_code == 404
+        known = (await client.get("/admin/tokens", headers=headers)).json()["tokens"]
+        assert {each["name"]: each["scopes"] for each in known}["consumer"] == [
+            "databases:read", "databases:secrets", "databases:write",
+        ]  # fmt: skip
+
+
 async def test_it_starts_while_database_and_broker_are_away_and_is_whole_when_they_come(
     control_dsn: str, cluster: Cluster, folder: Path
 ) -> None:

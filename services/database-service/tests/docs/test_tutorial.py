@@ -34,7 +34,7 @@ def checkout() -> Iterator[Path]:
     with open_folder() as folder:
         (folder / ".venv").symlink_to(sys.prefix)
         (folder / "Makefile").symlink_to(REPOSITORY / "Makefile")
-        for name in ("requirements", "services"):
+        for name in ("requirements", "services", "clients", "examples"):
             (folder / name).symlink_to(REPOSITORY / name)
         yield folder
 

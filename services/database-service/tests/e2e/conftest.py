@@ -144,7 +144,7 @@ def processes_of(data: Path) -> dict[int, str]:
 
 def homes_of(data: Path) -> list[Path]:
     """DATA_DIR, and where its rooms are instead where the servers' account cannot enter it (`reachable_home`)."""
-    rooms = (data / room for room in ("control", "run", "pools"))
+    rooms = (data / room for room in ("control", "run", "pools", "instances"))
     return [data, *(STATE / hashlib.sha256(str(room).encode()).hexdigest()[:16] for room in rooms)]
 
 

@@ -122,7 +122,7 @@ def test_secrets_are_made_at_random_for_their_owner_alone_and_are_in_no_argument
     done = stack.run("secrets")
     assert done.returncode == 0, done.stderr
     made = [file.read_text().strip() for file in stack.secrets.iterdir()]
-    assert len(set(made)) == 7
+    assert len(set(made)) == 10
     assert {file.stat().st_mode & 0o777 for file in stack.secrets.iterdir()} == {0o600}
     told = stack.told_to_docker() + done.stdout + done.stderr
     assert not [secret for secret in made if secret.split()[-1] in told]
@@ -131,8 +131,9 @@ def test_secrets_are_made_at_random_for_their_owner_alone_and_are_in_no_argument
 def test_they_are_what_the_service_takes(stack: Stack) -> None:
     stack.run("secrets")
     SecretBox.from_ring(stack.secret("secret_keys").strip())
-    assert stack.secret("broker_url") == f"redis://:{stack.secret('broker_conf').split()[1]}@valkey:6379/0\n"
-    for name in ("secret_keys", "admin_token", "service_password"):
+    for name, database in (("broker_url", 0), ("instances_broker_url", 1)):
+        assert stack.secret(name) == f"redis://:{stack.secret('broker_conf').split()[1]}@valkey:6379/{database}\n"
+    for name in ("secret_keys", "admin_token", "consumer_token", "service_password"):
         assert not guessable(name, stack.secret(name).strip())
 
 

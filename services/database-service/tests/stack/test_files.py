@@ -19,9 +19,13 @@ from support.pages import REPOSITORY
 COMPOSE = REPOSITORY / "infrastructure" / "compose"
 DEV, CEPH, PROXY = (COMPOSE / f"docker-compose.{name}.yml" for name in ("dev", "ceph", "proxy"))
 OURS = ("api", "worker", "beat", "migrate")
+INSTANCES = ("instances-api", "instances-worker", "instances-beat")
+APIS = ("api", "instances-api")
+WORKERS = {"instances-worker", "worker"}
 ONCE = "migrate"
 ROOT_FOR_A_MOMENT = "postgres"
 """Its entrypoint gives the data to PostgreSQL's account and becomes it."""
+ENGINE_OF_INSTANCES = REPOSITORY / "services/instance-service/src/instance_service/workloads/engine.py"
 SOCKET = "/var/run/docker.sock"
 USED = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
 ENVIRONMENT = {"DOCKER_PROXY_IMAGE": "proxy", "BASE_DOMAIN": "example.com"}
@@ -75,7 +79,7 @@ def test_every_service_says_when_it_is_well(services: dict[str, Service]) -> Non
 
 def test_every_service_says_how_it_is_updated_and_taken_back(services: dict[str, Service]) -> None:
     for name, service in services.items():
-        order = "start-first" if name == "api" and "ports" not in service else "stop-first"
+        order = "start-first" if name in APIS and "ports" not in service else "stop-first"
         for kind in ("update_config", "rollback_config"):
             assert service["deploy"][kind]["order"] == order, (name, kind)
         assert service["deploy"]["update_config"]["failure_action"] in ("rollback", "pause"), name
@@ -114,26 +118,39 @@ def test_every_secret_in_use_is_the_services_own(services: dict[str, Service]) -
         named = {value.rpartition("/")[2] for key, value in service.get("environment", {}).items() if "_FILE" in key}
         assert named <= given, name
     assert {secret["source"] for secret in services["beat"]["secrets"]} == {"broker_url"}
+    assert {secret["source"] for secret in services["instances-beat"]["secrets"]} == {"instances_broker_url"}
 
 
-def test_only_the_worker_or_the_proxy_sees_the_socket(services: dict[str, Service]) -> None:
-    seeing = [
+def test_instances_have_a_consumers_secrets_and_no_other(services: dict[str, Service]) -> None:
+    given = {secret["source"] for name in INSTANCES for secret in services[name]["secrets"]}
+    assert given == {"consumer_token", "instances_token", "instances_broker_url"}
+    assert {secret["uid"] for name in INSTANCES for secret in services[name]["secrets"]} == {"10004"}
+    assert services["api"]["environment"]["CONSUMER_TOKEN_FILE"] == "/run/secrets/consumer_token"
+
+
+def test_only_workers_or_the_proxy_see_the_socket(services: dict[str, Service]) -> None:
+    seeing = {
         name
         for name, service in services.items()
         for mount in service.get("volumes", [])
         if mount["type"] == "bind" and SOCKET in (mount["source"], mount["target"])
-    ]
-    assert seeing == (["docker-proxy"] if "docker-proxy" in services else ["worker"])
+    }
+    assert seeing == ({"docker-proxy"} if "docker-proxy" in services else WORKERS)
 
 
-def test_with_a_proxy_the_worker_asks_that_one() -> None:
-    worker = config(DEV, PROXY)["services"]["worker"]
-    assert worker["environment"]["DOCKER_HOST"] == "tcp://docker-proxy:2375"
-    assert worker["user"] == "10001:10001"
+@pytest.mark.parametrize(
+    ("worker", "variable", "uid"),
+    [("worker", "DOCKER_HOST", 10001), ("instances-worker", "INSTANCES_DOCKER_HOST", 10004)],
+)
+def test_with_a_proxy_workers_ask_that_one(worker: str, variable: str, uid: int) -> None:
+    service = config(DEV, PROXY)["services"][worker]
+    assert service["environment"][variable] == "tcp://docker-proxy:2375"
+    assert service["user"] == f"{uid}:{uid}"
 
 
-def test_the_proxy_lets_through_what_the_worker_asks_and_no_more() -> None:
-    calls = set(re.findall(r"client\.([a-z_]+)", (Path(engine.__file__)).read_text())) - BY_PATH
+def test_the_proxy_lets_through_what_workers_ask_and_no_more() -> None:
+    engines = Path(engine.__file__).read_text() + ENGINE_OF_INSTANCES.read_text()
+    calls = set(re.findall(r"client\.([a-z_]+)", engines)) - BY_PATH
     parts = {ASKED_OF.get(call, call.rpartition("_")[2].removesuffix("s").upper() + "S") for call in calls} | {"POST"}
     environment = config(DEV, PROXY)["services"]["docker-proxy"]["environment"]
     assert {name for name, value in environment.items() if value == "1"} == parts
@@ -160,13 +177,25 @@ def test_the_control_planes_own_network_is_closed_and_the_tenants_outlives_the_s
     assert networks["tenants"]["external"]
 
 
-def test_ours_run_one_image_as_an_account_that_is_not_root() -> None:
+@pytest.mark.parametrize(
+    ("names", "image", "uid"), [(OURS, "database-service", 10001), (INSTANCES, "instance-service", 10004)]
+)
+def test_ours_run_one_image_as_an_account_that_is_not_root(names: tuple[str, ...], image: str, uid: int) -> None:
     services = config(DEV)["services"]
-    assert {services[name]["image"] for name in OURS} == {"database-service:latest"}
-    assert services["worker"]["user"].startswith("10001:")
-    dockerfile = (REPOSITORY / "infrastructure/images/database-service/Dockerfile").read_text()
-    assert "ARG UID=10001" in dockerfile
+    assert {services[name]["image"] for name in names} == {f"{image}:latest"}
+    assert [services[name]["user"] for name in names if "user" in services[name]] == [f"{uid}:999"]
+    dockerfile = (REPOSITORY / f"infrastructure/images/{image}/Dockerfile").read_text()
+    assert f"ARG UID={uid}" in dockerfile
     assert "USER ${UID}:${UID}" in dockerfile
+
+
+def test_dumps_lie_in_a_volume_that_the_worker_may_write() -> None:
+    for stack in (DEV, CEPH):
+        worker = config(stack)["services"]["worker"]
+        (volume,) = [mount for mount in worker["volumes"] if mount["type"] == "volume"]
+        assert volume["target"] == worker["environment"]["MOVE_DIR"]
+        dockerfile = (REPOSITORY / "infrastructure/images/database-service/Dockerfile").read_text()
+        assert f'--owner "${{UID}}" --group "${{UID}}" --mode 0700 {volume["target"]}' in dockerfile
 
 
 # -- variables --------------------------------------------------------------------------------------------------------

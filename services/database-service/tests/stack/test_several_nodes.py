@@ -120,9 +120,12 @@ def stack(healthy_swarm: Lab) -> Iterator[Deployed]:
         )
         stack = Deployed(folder, storage, manager, terminal_at(manager, folder))
         stack.make("images", "TAG=1")
-        manager.docker("tag", "database-service:1", "database-service:2")
+        ours = ("database-service", "instance-service")
+        for name in ours:
+            manager.docker("tag", f"{name}:1", f"{name}:2")
         healthy_swarm.workers(1)
-        healthy_swarm.share("database-service:1", "database-service:2", "dbs-postgres:18", stack_images.BASE)
+        both = [f"{name}:{tag}" for name in ours for tag in (1, 2)]
+        healthy_swarm.share(*both, "dbs-postgres:18", stack_images.BASE)
         manager.docker("network", "create", "--driver", "overlay", "traefik")
         stack.deploy("1")
         stack.until_up()

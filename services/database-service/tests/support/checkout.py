@@ -13,13 +13,17 @@ from support.pages import REPOSITORY
 
 NEEDED = (
     *("Makefile", ".dockerignore", "requirements", "infrastructure", "shared"),
-    *(f"services/database-service/{name}" for name in ("pyproject.toml", "README.md", "src")),
+    *(
+        f"{package}/{name}"
+        for package in ("services/database-service", "services/instance-service", "clients/python", "examples/todo")
+        for name in ("pyproject.toml", "README.md", "src")
+    ),
 )
 
 
 @contextmanager
 def checked_out() -> Iterator[Path]:
-    """What is deployed, with the wheels its image is made of."""
+    """What is deployed, with the wheels its images are made of."""
     with open_folder() as folder:
         for name in NEEDED:
             source = REPOSITORY / name

@@ -113,3 +113,20 @@ def free_port() -> int:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]
         return port
+
+
+def free_ports_in_a_row(number: int) -> int:
+    """The first of so many ports, one after the other, that nobody listens on now."""
+    while True:
+        first = free_port()
+        if all(_is_free(port) for port in range(first + 1, first + number)):
+            return first
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+        return True

@@ -53,11 +53,11 @@ class Fate:
         self.outside(f"{moment} {template.strip().splitlines()[0][:60]}")
 
 
-class FatedDb(Db):
-    """Our database, with a death before and after each commit that wrote something."""
+class Fated:
+    """Before any service's Db: a death before and after each commit that wrote something."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", fate: Fate) -> None:
-        super().__init__(pool)
+        super().__init__(pool)  # type: ignore[call-arg]
         self._fate = fate
 
     @asynccontextmanager
@@ -67,7 +67,7 @@ class FatedDb(Db):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Conn]:
-        async with super().connection() as conn:
+        async with super().connection() as conn:  # type: ignore[misc]
             async with conn.transaction():
                 inside = _in_transaction.set(True)
                 try:
@@ -79,6 +79,10 @@ class FatedDb(Db):
                     self._fate.effect("before commit")
             if wrote:
                 self._fate.effect("after commit")
+
+
+class FatedDb(Fated, Db):
+    """Our database."""
 
 
 class FatedHands:

@@ -17,7 +17,7 @@ from types import TracebackType
 
 REPOSITORY = Path(__file__).parents[4]
 DOCS = REPOSITORY / "docs"
-PRINTED_PORT = ":8005"
+PRINTED_PORT, PRINTED_NEXT_PORT = ":8005", ":8006"
 PATIENCE_S = 90
 """A page that waits until something is so would wait for ever where it never is."""
 
@@ -94,9 +94,11 @@ class Shell:
         os.killpg(self._bash.pid, signal.SIGKILL)
 
     def run(self, command: str) -> tuple[str, int]:
-        """Everything it said, and the code it ended with. The port on the page becomes that of the system under test."""
+        """Everything it said, and the code it ended with. The port on the page becomes that of the system under test, and the
+        one after it the one after."""
+        there = command.replace(PRINTED_PORT, f":{self._port}").replace(PRINTED_NEXT_PORT, f":{self._port + 1}")
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as block:
-            block.write(command.replace(PRINTED_PORT, f":{self._port}"))
+            block.write(there)
             block.flush()
             patience = threading.Timer(PATIENCE_S, self._end)
             patience.start()

@@ -88,12 +88,11 @@ async def test_a_secret_in_the_answer_of_an_error_is_found() -> None:
 
 def test_a_test_that_prints_a_secret_fails(tmp_path: Path) -> None:
     (tmp_path / "test_leaky.py").write_text(LEAKY)
-    conftest = Path(__file__).parents[1] / "conftest.py"
-    (tmp_path / "conftest.py").write_text(conftest.read_text())
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["support.fixtures"]')
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True, text=True, check=False, cwd=tmp_path,
-        env=dict(os.environ) | {"PYTHONPATH": str(conftest.parent)},
+        env=dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
     assert "1 failed" in ran.stdout, ran.stdout
     assert "postgresql://bob:<SECRET>@db" in ran.stdout

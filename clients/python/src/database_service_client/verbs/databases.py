@@ -107,13 +107,16 @@ class DatabaseVerbs(Following[Op]):
         return (yield from self._credentials(instance_id))
 
     @verb
-    def rotate(self, instance_id: str, *, overlap_seconds: int | None = None, wait: float = 30) -> Steps[Rotation]:
+    def rotate(
+        self, instance_id: str, *, overlap_seconds: int | None = None, key: str | None = None, wait: float = 30
+    ) -> Steps[Rotation]:
         """A new login, which works at once; those before it stay valid for `overlap_seconds`, else as the service is set.
 
-        NotReadyYet where the database's server does not answer for `wait` seconds; asked again it is another rotation.
+        NotReadyYet where the database's server does not answer for `wait` seconds; asked again it is another rotation, unless
+        with a `key` of your own, which names the rotation: the same key again is the same one, also after a restart.
         """
         path, body = f"{_path(instance_id)}/rotate", {"overlap_seconds": overlap_seconds}
-        call = Call(method="POST", path=path, body=body, headers=idempotency_key())
+        call = Call(method="POST", path=path, body=body, headers=idempotency_key(key))
         return parsed(Rotation, (yield from self._until_done(call, wait, _as_it_is)))
 
     @verb
@@ -140,9 +143,14 @@ class DatabaseVerbs(Following[Op]):
         return (yield from self._asker.get(DatabaseChange, call))
 
     @verb
-    def change_plan(self, instance_id: str, plan_tier: str, *, require_dedicated: bool = False) -> Steps[Op]:
-        """An operation; it is over already where only limits change, else it moves the database and `.wait()` follows it."""
-        call = _change_plan(instance_id, plan_tier, require_dedicated, dry_run=False, headers=idempotency_key())
+    def change_plan(
+        self, instance_id: str, plan_tier: str, *, require_dedicated: bool = False, key: str | None = None
+    ) -> Steps[Op]:
+        """An operation; it is over already where only limits change, else it moves the database and `.wait()` follows it.
+
+        A `key` of your own names the change: the same key again is the same operation, also after a restart.
+        """
+        call = _change_plan(instance_id, plan_tier, require_dedicated, dry_run=False, headers=idempotency_key(key))
         return (yield from self._operation(call))
 
     @verb

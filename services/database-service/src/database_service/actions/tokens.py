@@ -1,6 +1,6 @@
 """API tokens: issue, revoke, and the first one."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from uuid import uuid4
 
@@ -9,7 +9,7 @@ from database_service.auth.tokens import digest, new_token
 from database_service.deps import Deps
 from database_service.domain.answers import Token
 from database_service.domain.errors import InvalidField, TokenNotFound
-from database_service.domain.ids import BOOTSTRAP, OUR_ACTORS, TokenId, Who
+from database_service.domain.ids import BOOTSTRAP, CONSUMER, OUR_ACTORS, TokenId, Who
 from database_service.domain.secret import Secret
 from database_service.store import events
 from database_service.store import tokens as store
@@ -51,13 +51,22 @@ async def ensure_bootstrap(deps: Deps, token: Secret) -> None:
 
     One that was revoked stays revoked: a restart must not bring it back. An earlier text stays valid until it is revoked.
     """
+    await _ensure(deps, BOOTSTRAP, known.ALL, token)
+
+
+async def ensure_consumer(deps: Deps, token: Secret) -> None:
+    """Have the token of a service that is deployed together with this one; else as `ensure_bootstrap`."""
+    await _ensure(deps, CONSUMER, known.OF_CONSUMERS, token)
+
+
+async def _ensure(deps: Deps, name: str, scopes: Set[str], token: Secret) -> None:
     who = Who(BOOTSTRAP)
-    first = _token(deps, BOOTSTRAP, sorted(known.ALL), None, who)
+    wanted = _token(deps, name, sorted(scopes), None, who)
     async with deps.db.transaction() as conn:
-        if await store.insert(conn, first, digest(token)):
+        if await store.insert(conn, wanted, digest(token)):
             await events.append(
-                conn, at=first.created_at, who=who, action="token.issued", subject="token", subject_id=first.id,
-                after=" ".join(first.scopes), why=first.name,
+                conn, at=wanted.created_at, who=who, action="token.issued", subject="token", subject_id=wanted.id,
+                after=" ".join(wanted.scopes), why=wanted.name,
             )  # fmt: skip
 
 

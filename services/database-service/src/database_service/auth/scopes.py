@@ -14,3 +14,6 @@ class Scope(StrEnum):
 
 
 ALL: Set[str] = frozenset(Scope)
+
+OF_CONSUMERS: Set[str] = frozenset(scope for scope in Scope if scope.startswith("databases:"))
+"""What a service needs that asks for databases for others."""

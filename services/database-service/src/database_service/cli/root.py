@@ -48,6 +48,12 @@ def up(
     pools: Annotated[int, typer.Option(help="Pools to start with.", min=0, max=50)] = 1,
     port: Annotated[int | None, typer.Option(help="The API's port; else API_PORT.", min=1, max=65535)] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept; else DATA_DIR.")] = None,
+    with_instances: Annotated[
+        bool, typer.Option("--with-instances", help="Run instance-service too, which runs applications on databases.")
+    ] = False,
+    instances_port: Annotated[
+        int | None, typer.Option(help="Its port; else the one after the API's.", min=1, max=65535)
+    ] = None,
 ) -> None:
     """Run the whole system on this machine, with a first database, until Ctrl-C."""
     with silent():
@@ -55,7 +61,9 @@ def up(
 
     try:
         with interruptible():
-            run_up(_with(session(context).settings, port, data_dir), pools, out)
+            settings = _with(session(context).settings, port, data_dir)
+            beside = (instances_port or settings.api_port + 1) if with_instances else None
+            run_up(settings, pools, out, beside)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 

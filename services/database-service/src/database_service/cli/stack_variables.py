@@ -19,6 +19,10 @@ VARIABLES = (
     Variable(
         "DATABASE_SERVICE_IMAGE", "database-service", "The service's image without its tag: `make images` makes it."
     ),
+    Variable(
+        "INSTANCE_SERVICE_IMAGE", "instance-service", "instance-service's image without its tag, which is TAG too."
+    ),
+    Variable("TODO_IMAGE", "todo", "The example's image without its tag: what instances run that ask for no other."),
     Variable("VALKEY_IMAGE", "valkey/valkey:8-alpine", "The broker's image, of Valkey or Redis."),
     Variable(
         "DOCKER_PROXY_IMAGE",
@@ -35,6 +39,13 @@ VARIABLES = (
     Variable("API_REPLICAS", "2", "ceph: how many APIs run."),
     Variable(
         "API_REPLICAS_PER_NODE", "2", "ceph: how many of them one node may have; an update needs room for one more."
+    ),
+    Variable("INSTANCES_API_PORT", "8006", "dev: the port of the node that instance-service's API has."),
+    Variable("INSTANCES_API_REPLICAS", "1", "ceph: how many APIs instance-service has."),
+    Variable(
+        "INSTANCES_SWARM_CONSTRAINTS",
+        "",
+        "Where instances may run: placement constraints, separated by commas; without any, dev runs them on the manager.",
     ),
     Variable("WORKER_REPLICAS", "2", "ceph: how many workers run, on managers."),
     Variable(
@@ -57,12 +68,15 @@ VARIABLES = (
     Variable("BROKER_URL_SECRET", "", "That with the broker's URL (CELERY_BROKER_URL)."),
     Variable("SECRET_KEYS_SECRET", "", "That with the key ring (SECRET_KEYS)."),
     Variable("ADMIN_TOKEN_SECRET", "", "That with the first API token (ADMIN_TOKEN)."),
+    Variable("CONSUMER_TOKEN_SECRET", "", "That with instance-service's token for this API (CONSUMER_TOKEN)."),
+    Variable("INSTANCES_TOKEN_SECRET", "", "That with the token which instance-service's own callers show."),
+    Variable("INSTANCES_BROKER_URL_SECRET", "", "That with instance-service's broker."),
 )
 """Docker secrets never change: to rotate one, name a new one. Without a name it is SWARM_PLANE, `_` and the file's."""
 
 SET_BY_STACK = frozenset({
     "environment", "postgres_host", "postgres_port", "api_host", "provisioner", "docker_host", "data_dir", "alive_dir",
-    "await_schema_s", "swarm_pools_dir", "swarm_dedicated_dir",
+    "await_schema_s", "move_dir", "swarm_pools_dir", "swarm_dedicated_dir",
 })  # fmt: skip
 """Settings whose value the stack's files or the image say; in the file with variables they change nothing."""
 

@@ -1,5 +1,6 @@
 """`dbs up`: the whole system on this machine, until Ctrl-C."""
 
+import json
 import platform
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from database_service.cli.client import PREFIX, Client
+from database_service.cli.companions import PREFIX as INSTANCES
+from database_service.cli.companions import Instances
 from database_service.cli.demo import INSTANCE, first_steps
 from database_service.cli.embedded import Embedded, refuse_taken_port
 from database_service.cli.exits import CommandFailed
@@ -22,8 +25,9 @@ from database_service.settings import Settings
 PLATFORMS = {"Linux": ("x86_64", "aarch64"), "Darwin": ("x86_64", "arm64")}
 
 
-def up(settings: Settings, pools: int, console: Console) -> None:
+def up(settings: Settings, pools: int, console: Console, instances_port: int | None = None) -> None:
     """Start everything, prove it with a first database, and run until a signal; then stop what was started, nothing else.
+    With a port for it, instance-service is part of everything.
 
     Call it where signals are a KeyboardInterrupt (`interruptible`). Raises CommandFailed, ProvisioningFailed, and
     KeyboardInterrupt where a signal came before all was ready.
@@ -33,9 +37,11 @@ def up(settings: Settings, pools: int, console: Console) -> None:
     prepare_data_dir(settings.data_dir)
     with storage_named(settings.data_dir), only_one(settings.data_dir):
         runtime = PostgresRuntime.find(settings.postgres_bin_dir)
-        system = Embedded.at(Home.make(settings.data_dir, runtime), runtime, settings)
+        system = Embedded.at(Home.make(settings.data_dir, runtime), runtime, settings, instances_port)
         system.clear_leftovers()
-        refuse_taken_port(settings.api_host, settings.api_port)
+        for port in (settings.api_port, instances_port):
+            if port:
+                refuse_taken_port(settings.api_host, port)
         with _stopped_at_the_end(system, steps):
             _run(system, steps, pools)
 
@@ -45,6 +51,7 @@ def _run(system: Embedded, steps: Steps, pools: int) -> None:
     token = Secret(system.home.admin_token.read_text().strip())
     with Client(system.settings.database_service_url, token) as client:
         credentials = first_steps(client, steps, pools)
+    system.start_instances(steps)
     _tell(steps.console, system, credentials)
     try:
         system.wait()
@@ -90,8 +97,24 @@ def _tell(console: Console, system: Embedded, credentials: dict[str, Any]) -> No
         f"  {dbs} allocate shop-1 --customer acme --plan starter",
         f"  {dbs} pools ls",
         f"  curl -H \"Authorization: Bearer $(cat '{token}')\" {url}{PREFIX}/databases/{INSTANCE}",
+        *(_about(system.instances) if system.instances else []),
         "",
         "Ctrl-C stops everything; the data stays.",
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _about(instances: Instances) -> list[str]:
+    """How to have something that runs, on a database of its own."""
+    curl = f"curl -H \"Authorization: Bearer $(cat '{instances.token_file}')\""
+    wanted = json.dumps({"name": "todo", "customer_id": "demo", "plan_tier": "starter"})
+    return [
+        "",
+        f"[bold]Instances[/bold]    {instances.url}{INSTANCES}",
+        f"[bold]Their token[/bold]  {instances.token_file}",
+        "",
+        "[bold]A list of things to do, as an instance; then open the address it tells:[/bold]",
+        f"  {curl} -H 'Content-Type: application/json' -d '{wanted}' {instances.url}{INSTANCES}",
+        f"  {curl} {instances.url}{INSTANCES}",
+    ]

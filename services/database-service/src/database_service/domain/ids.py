@@ -32,8 +32,11 @@ RECONCILER = "reconciler"
 BOOTSTRAP = "bootstrap"
 """The actor that issues the first token, and that token's name."""
 
+CONSUMER = "consumer"
+"""The name of the token that a service has from the settings, and so its actor."""
+
 TASK = "task:"
 """Before the name of a task that another service sent."""
 
-OUR_ACTORS = (RECONCILER, BOOTSTRAP, TASK)
+OUR_ACTORS = (RECONCILER, BOOTSTRAP, CONSUMER, TASK)
 """How actors begin that no token may be named like: an event must not be mistaken for the service's own."""

@@ -1,0 +1,1 @@
+"""Who may ask: whoever has the one token this service was given."""

@@ -1,0 +1,1 @@
+"""`instances`: run the service's processes, and talk to its API."""

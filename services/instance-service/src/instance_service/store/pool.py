@@ -1,0 +1,100 @@
+"""Db: our own database. Short transactions in, values out, driver errors translated once."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from instance_service.domain.errors import OwnDatabaseUnavailable
+
+Conn: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,  # 08: the connection is lost or was refused
+    asyncpg.InsufficientResourcesError,  # 53: no memory, disk or connection is left
+    asyncpg.OperatorInterventionError,  # 57: it shuts down, starts up, or ended our statement
+    asyncpg.PostgresSystemError,  # 58: its disk fails it
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver was cut off in the middle of an answer
+)
+"""What says 'not now' about our own database; everything else is a defect and stays loud."""
+
+
+class Connect(Protocol):
+    """Connects to our own database wherever it is now, with a login that works now, as `asyncpg.connect` would.
+
+    Raises OwnDatabaseUnavailable.
+    """
+
+    async def __call__(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any]": ...
+
+
+class Db:
+    """A pool of connections to our own database. Every method raises OwnDatabaseUnavailable when it is away."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", acquire_timeout_s: float = 5) -> None:
+        self._pool = pool
+        self._acquire_timeout_s = acquire_timeout_s
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Conn]:
+        """For one statement that is its own transaction."""
+        try:
+            async with self._pool.acquire(timeout=self._acquire_timeout_s) as conn:
+                yield conn
+        except AWAY as e:
+            raise OwnDatabaseUnavailable from e
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Conn]:
+        """Read and write; committed at the end, rolled back by any exception."""
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Conn]:
+        """READ ONLY and consistent: several SELECTs see one moment."""
+        async with self.connection() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            yield conn
+
+
+async def open_pool(connect: Connect, *, most: int, application: str) -> "asyncpg.Pool[asyncpg.Record]":
+    """A pool for `Db`. It opens also while the database is away: connections are made when first needed."""
+    pool: asyncpg.Pool[asyncpg.Record] = asyncpg.create_pool(
+        connect=connect,
+        min_size=0,
+        max_size=most,
+        timeout=30,
+        command_timeout=15,
+        max_inactive_connection_lifetime=300,
+        init=_prepare,
+        reset=_nothing_to_reset,
+        server_settings={
+            "application_name": application,
+            "statement_timeout": "15s",
+            "idle_in_transaction_session_timeout": "15s",
+            "lock_timeout": "5s",
+            "timezone": "UTC",
+            "jit": "off",
+        },
+    )
+    await pool
+    return pool
+
+
+async def _prepare(conn: "asyncpg.Connection[Any]") -> None:
+    await conn.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """Sessions carry no state from one use to the next (settings and locks are a transaction's), so giving one back is free."""

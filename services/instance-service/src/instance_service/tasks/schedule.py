@@ -1,0 +1,12 @@
+"""The beat: what is done by the clock. A message that is not taken before the next is sent counts for nothing."""
+
+from typing import Any
+
+from instance_service.broker.celery import SWEEP
+from instance_service.settings import Settings
+
+
+def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Seconds between two runs of each task."""
+    seconds = settings.sweep_interval_s
+    return {SWEEP: {"task": SWEEP, "schedule": seconds, "options": {"expires": seconds}}}

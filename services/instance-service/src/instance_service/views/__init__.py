@@ -1,0 +1,1 @@
+"""SELECTs for doors, in READ ONLY transactions."""
