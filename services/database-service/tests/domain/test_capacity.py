@@ -1,11 +1,21 @@
 """Room: what is ordered, what is built ahead, and in which order seats are taken."""
 
 from dataclasses import replace
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from database_service.domain.capacity import Room, servers_to_order, slot_rank, spare_target, spares_to_build
+from database_service.domain.capacity import (
+    Load,
+    Room,
+    moves_to_even_out,
+    servers_to_order,
+    slot_rank,
+    spare_target,
+    spares_to_build,
+)
+from database_service.domain.ids import ServerId
 from database_service.domain.policy import Placement, Policy
 
 POLICY = Policy(spares_least=2, pool_slots=50)
@@ -74,3 +84,43 @@ def test_ranks_fit_a_bigint_and_priority_comes_first(
     assert 0 <= rank < 2**63
     if priority < 1000:
         assert slot_rank(placement, priority + 1, 2**24 - 1, 10000) < rank
+
+
+# -- evening out ------------------------------------------------------------------------------------------------------
+
+LOADS = st.lists(
+    st.integers(1, 20).flatmap(lambda slots: st.tuples(st.just(slots), st.integers(0, slots))), min_size=0, max_size=6
+)
+
+
+def loads(*pools: tuple[int, int]) -> list[Load]:
+    return [
+        Load(ServerId(UUID(int=number)), slots, slots - tenants, tenants)
+        for number, (slots, tenants) in enumerate(pools, start=1)
+    ]
+
+
+def test_from_the_fullest_pool_to_the_emptiest_until_it_would_be_the_other_way_round() -> None:
+    first, second = (load.server_id for load in loads((10, 8), (10, 2)))
+    assert moves_to_even_out(loads((10, 8), (10, 2)), 100) == {first: [second] * 3}
+    assert moves_to_even_out(loads((10, 8), (10, 2)), 1) == {first: [second]}
+    assert moves_to_even_out(loads((10, 5), (10, 4)), 100) == {}
+    assert moves_to_even_out([], 100) == {}
+
+
+@given(LOADS, st.integers(0, 50))
+def test_evening_out_puts_nothing_where_no_room_is_and_leaves_no_pool_fuller_than_the_fullest(
+    pools: list[tuple[int, int]], most: int
+) -> None:
+    before = loads(*pools)
+    moves = moves_to_even_out(before, most)
+    after = {load.server_id: load.tenants for load in before}
+    for source, targets in moves.items():
+        for target in targets:
+            after[source] -= 1
+            after[target] += 1
+    slots = {load.server_id: load.slots for load in before}
+    assert sum(map(len, moves.values())) <= most
+    assert all(0 <= after[server] <= slots[server] for server in after)
+    if moves:
+        assert max(after[s] / slots[s] for s in after) <= max(load.tenants / load.slots for load in before)
