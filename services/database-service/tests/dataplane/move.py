@@ -7,11 +7,13 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
+import asyncpg
+
 from database_service.dataplane.transfer.moving import TenantTransfers
 from database_service.domain.tenancy import LoginSpec, TenantSpec
 from database_service.domain.transfers import Passage, Progress
 from database_service.secretbox import new_password
-from dataplane.house import House, built
+from dataplane.house import Connection, House, built
 
 NOW = timedelta(0)
 _numbers = count(1)
@@ -59,7 +61,14 @@ class Move:
         return built(staged)
 
     @asynccontextmanager
-    async def at_the_copy(self, passage: Passage) -> AsyncIterator[object]:
-        """A superuser's session in the staging."""
-        async with self.there.superuser(passage.staging) as conn:
+    async def at_the_copy(self, passage: Passage) -> AsyncIterator[Connection]:
+        """A superuser's session in the staging, that no setting of the tenant's bends and no trigger sees."""
+        unbent = {
+            "role": "none", "statement_timeout": "0", "default_transaction_read_only": "off",
+            "session_replication_role": "replica", "search_path": "public, extras",
+        }  # fmt: skip
+        conn = await asyncpg.connect(self.there.cluster.dsn(passage.staging), server_settings=unbent)
+        try:
             yield conn
+        finally:
+            await conn.close()

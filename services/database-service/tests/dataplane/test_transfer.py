@@ -33,8 +33,7 @@ async def test_one_of_everything_survives_and_is_found_equal(move: Move) -> None
     assert survey.blockers == []
     passage = await move.copied(tenant)
     assert await move.differences(passage) == []
-    async with move.there.superuser(passage.staging) as conn:
-        await conn.execute("SET role = none; SET default_transaction_read_only = off; SET statement_timeout = 0")
+    async with move.at_the_copy(passage) as conn:
         assert await conn.fetchval("SELECT length(lo_get(424242))") == 5000007
         assert await conn.fetchval("SELECT count(*) FROM private") == 2
         assert await conn.fetchval("SELECT nextval('used')") == 43

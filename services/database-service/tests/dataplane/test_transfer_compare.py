@@ -71,9 +71,7 @@ async def test_every_planted_corruption_is_found_and_named(move: Move) -> None:
         "longest": menagerie.LONGEST,
     }
     for corruption, telling in CORRUPTIONS.items():
-        async with move.there.superuser(passage.staging) as conn:
-            await conn.execute("SET role = none; SET default_transaction_read_only = off; SET statement_timeout = 0")
-            await conn.execute("SET session_replication_role = replica; SET search_path = public, extras")
+        async with move.at_the_copy(passage) as conn:
             await conn.execute(corruption.format_map(names))
         found = set(await move.differences(passage))
         assert telling.format_map(names) in found - told, (corruption, found - told)
