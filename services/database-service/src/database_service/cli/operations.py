@@ -75,7 +75,9 @@ def present(client: Client, operation: Mapping[str, Any], *, wait: bool, as_json
         show_json(operation)
     else:
         render.facts(out, _facts(operation))
-        render.rows(out, map(_step, operation["steps"]), ("name", "state", "progress", "error"))
+        moves = any(step["progress"] for step in operation["steps"])
+        columns = ("name", "state", "progress", "error") if moves else ("name", "state", "error")
+        render.rows(out, map(_step, operation["steps"]), columns)
     if wait and operation["state"] != State.SUCCEEDED:
         failed = operation["state"] == State.FAILED
         raise CommandFailed(f"The operation is {operation['state']}.", Exit.FAILURE if failed else Exit.REFUSED)
