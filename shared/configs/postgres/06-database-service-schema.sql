@@ -378,6 +378,7 @@ CREATE TABLE moves (
                               'tidying', 'done', 'undone')),
     phase_since           timestamptz NOT NULL,
     attempt               integer NOT NULL DEFAULT 0,
+    tries                 integer NOT NULL DEFAULT 0,
     stale                 text[] NOT NULL DEFAULT '{}',
     mover_role            text NOT NULL UNIQUE,
     mover_password_sealed bytea NOT NULL,
@@ -397,9 +398,11 @@ CREATE TABLE moves (
 COMMENT ON TABLE moves IS 'How far a database is on its way to another server; a row for each step of an operation that moves one.';
 COMMENT ON COLUMN moves.target_id IS 'As it was asked for, else as a seat was found.';
 COMMENT ON COLUMN moves.twin_id IS 'The row that holds its seat on the other server: the target until the switch, the source after it.';
+COMMENT ON COLUMN moves.tries IS 'How often its phase was begun; one that looks for a seat counts when it found none.';
 COMMENT ON COLUMN moves.back IS 'Where it goes has what it left there: that is compared, and nothing is copied.';
 COMMENT ON COLUMN moves.stale IS 'What earlier attempts were called on the target. A name is never used twice.';
 CREATE INDEX moves_of_database ON moves (database_id);
+CREATE INDEX moves_of_twin ON moves (twin_id) WHERE twin_id IS NOT NULL;
 CREATE INDEX moves_without_seat ON moves (type_after) WHERE phase = 'seating' AND twin_id IS NULL;
 CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,

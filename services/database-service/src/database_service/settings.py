@@ -251,7 +251,9 @@ class Settings(BaseSettings):
         5, ge=0, description="How long transactions may go on once a move has shut the database's door."
     )
     move_attempts: int = Field(
-        3, ge=1, description="So often a copy may be cut off by a worker's death before the move is turned back."
+        3,
+        ge=1,
+        description="So often a worker may die in one phase of a move, with the door shut, before it is turned back.",
     )
     move_seat_timeout_s: Seconds = Field(1800, description="How long a move waits for room before it is given up.")
 

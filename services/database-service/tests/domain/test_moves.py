@@ -49,7 +49,7 @@ FREE, PREMIUM = Terms(Tier.FREE, ServerType.SHARED), Terms(Tier.PREMIUM, ServerT
 def move(phase: Phase, **changes: object) -> Move:
     whole = Move(
         operation_id=OperationId(UUID(int=5)), ordinal=1, database_id=D, source_id=SOURCE, target_id=TARGET, twin_id=TWIN,
-        before=FREE, after=PREMIUM, back=False, phase=phase, phase_since=NOW, attempt=0, stale=(), mover_role="m_x",
+        before=FREE, after=PREMIUM, back=False, phase=phase, phase_since=NOW, attempt=0, tries=0, stale=(), mover_role="m_x",
         mover_password_sealed=b"", size_bytes=None, fraction=None, kept_until=None, fenced_at=None, switched_at=None,
         opened_at=None, undone_why=None,
     )  # fmt: skip
@@ -119,6 +119,7 @@ def test_nobody_is_shut_out_before_the_target_is_well(there: Server) -> None:
         ({"twin": None}, "its place on the other server was taken away"),
         ({"twin": database(DatabaseStatus.PURGED)}, "its place on the other server was taken away"),
         ({"target": target(ServerStatus.ERROR, last_error="no memory")}, "the server pool-b is error: no memory"),
+        ({"target": target(cordoned=True)}, "the server pool-b is cordoned"),
         ({"target": target(ServerStatus.DEPROVISIONING)}, "the server pool-b is deprovisioning"),
     ],
 )
@@ -133,9 +134,11 @@ def test_after_the_switch_nothing_turns_it_back(phase: Phase) -> None:
 
 
 def test_a_copy_that_is_cut_off_again_and_again_is_given_up() -> None:
-    tried = move(Phase.COPYING, attempt=POLICY.move_attempts)
-    assert decide(tried, sight(Phase.COPYING), NOW, POLICY) == TurnBack("the copy was cut off 3 times")
-    assert decide(replace(tried, phase=Phase.VERIFYING), sight(Phase.VERIFYING), NOW, POLICY) == Compare()
+    tried = move(Phase.COPYING, tries=POLICY.move_attempts)
+    assert decide(tried, sight(Phase.COPYING), NOW, POLICY) == TurnBack("it was cut off 3 times while copying")
+    assert decide(tried.become(Phase.VERIFYING, NOW), sight(Phase.VERIFYING), NOW, POLICY) == Compare()
+    seating = move(Phase.SEATING, twin_id=None, target_id=None, tries=100)
+    assert decide(seating, sight(Phase.SEATING, twin=None, target=None), NOW, POLICY) == TakeSeat()
 
 
 def test_who_waits_for_room_too_long_stays() -> None:
@@ -162,7 +165,7 @@ MOMENTS = st.builds(
 
 @given(st.sampled_from(Phase), MOMENTS, st.integers(0, 10))
 def test_whatever_is_seen_there_is_something_to_do_until_it_is_over(phase: Phase, seen: Sight, attempt: int) -> None:
-    following = decide(move(phase, attempt=attempt), seen, NOW, POLICY)
+    following = decide(move(phase, tries=attempt), seen, NOW, POLICY)
     assert isinstance(following, Rest) == (not TRANSITIONS[phase])
 
 

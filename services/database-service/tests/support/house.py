@@ -178,18 +178,19 @@ async def open_house(
     watched = {"on_statement": fate.on_statement} if fate else {}
     sessions = TenantServers(width=policy.build_width, **watched)
     transfers = TenantTransfers(client_programs(), **watched)
-    async with Changes(control_dsn) as changes:
-        deps = Deps(
-            db=db, tenants=sessions, transfers=transfers, move_dir=Path(tempfile.gettempdir()) / "dbs-test-moves",
-            secrets=SecretBox({"test": b"k" * 32}), nudge=Silent(), changes=changes,
-            now=clock, policy=policy, claims=Claims(),
-            provisioners={"external": ExternalProvisioner(address_of), **(provisioners or {})},
-        )  # fmt: skip
-        try:
-            yield House(deps, clock, tenant)
-            async with db.connection() as conn:
-                await refuse_in_rows(conn)
-        finally:
-            await sessions.aclose()
-            await transfers.aclose()
-            await pool.close()
+    with tempfile.TemporaryDirectory(prefix="dbs-test-dumps-") as dumps:
+        async with Changes(control_dsn) as changes:
+            deps = Deps(
+                db=db, tenants=sessions, transfers=transfers, move_dir=Path(dumps),
+                secrets=SecretBox({"test": b"k" * 32}), nudge=Silent(), changes=changes,
+                now=clock, policy=policy, claims=Claims(),
+                provisioners={"external": ExternalProvisioner(address_of), **(provisioners or {})},
+            )  # fmt: skip
+            try:
+                yield House(deps, clock, tenant)
+                async with db.connection() as conn:
+                    await refuse_in_rows(conn)
+            finally:
+                await sessions.aclose()
+                await transfers.aclose()
+                await pool.close()

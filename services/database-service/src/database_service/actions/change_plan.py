@@ -6,7 +6,7 @@ from database_service.actions import change_servers, moving
 from database_service.actions.moving import Journey, terms_of
 from database_service.deps import Deps
 from database_service.domain.databases import Database
-from database_service.domain.errors import SamePlan
+from database_service.domain.errors import DatabaseBusy, SamePlan
 from database_service.domain.ids import InstanceId, Who
 from database_service.domain.moves import Terms
 from database_service.domain.operations import Kind, Operation, Target
@@ -36,20 +36,30 @@ async def change_plan(deps: Deps, wanted: Wanted, who: Who, *, request_key: str 
 
     Raises UnknownPlan, PlanHasNoDedicated, SamePlan, DatabaseBusy, and what `moving.locked` does.
     """
-    after = wanted.terms
-    key = f"change-plan:{wanted.instance_id}:{request_key}" if request_key else None
-    async with deps.db.transaction() as conn:
-        if key and (asked_before := await operations.by_request_key(conn, key)):
-            return asked_before
+
+    async def begin(conn: Conn) -> Operation:
         database = await moving.locked(conn, wanted.instance_id)
         if after == terms_of(database):
             raise SamePlan(wanted.instance_id, after.plan_tier)
+        await _refuse_busy(conn, database)
         if after.server_type is not terms_of(database).server_type:
-            operation = await moving.begin(conn, deps, who, Kind.CHANGE_PLAN, [Journey(database, after)], key)
-        else:
-            operation = await _stay(conn, deps, who, database, after, key)
+            return await moving.begin(conn, deps, who, Kind.CHANGE_PLAN, [Journey(database, after)], key)
+        return await _stay(conn, deps, who, database, after, key)
+
+    after = wanted.terms
+    key = f"change-plan:{wanted.instance_id}:{request_key}" if request_key else None
+    operation = await moving.once(deps, key, begin)
     await operation_steps.settle(deps, operation.id, deps.policy.allocate_budget)
     return operation
+
+
+async def _refuse_busy(conn: Conn, database: Database) -> None:
+    """Neither the database nor a server of its own is part of another operation: which of the two would win?"""
+    if holder := await operations.holder(conn, database.id):
+        raise DatabaseBusy(database.instance_id or "", holder)
+    own = terms_of(database).server_type is ServerType.DEDICATED
+    if own and (holder := await operations.holder(conn, moving.source_of(database))):
+        raise DatabaseBusy(database.instance_id or "", holder)
 
 
 async def _stay(conn: Conn, deps: Deps, who: Who, database: Database, after: Terms, key: str | None) -> Operation:

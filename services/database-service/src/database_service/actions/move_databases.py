@@ -8,22 +8,17 @@ from database_service.deps import Deps
 from database_service.domain import capacity
 from database_service.domain.databases import Database, Status
 from database_service.domain.errors import (
-    DatabaseHasOwnServer,
     MoveNotReversible,
-    NoRoom,
     OperationNotFound,
-    SameServer,
-    ServerNotActive,
-    ServerNotFound,
 )
 from database_service.domain.ids import InstanceId, OperationId, ServerId, Who
-from database_service.domain.moves import Move
-from database_service.domain.operations import OVER, Kind, Operation
+from database_service.domain.moves import Move, Terms
+from database_service.domain.operations import OVER, Kind, Operation, State
 from database_service.domain.plans import ServerType
-from database_service.domain.servers import Server
-from database_service.domain.servers import Status as ServerStatus
-from database_service.store import databases, moves, operations, servers, slots
+from database_service.store import databases, moves, operations, slots
 from database_service.store.pool import Conn
+
+MOST_ROLLBACKS = 100
 
 
 async def move(
@@ -33,40 +28,19 @@ async def move(
 
     Raises what `moving.locked` does, DatabaseBusy, DatabaseHasOwnServer, SameServer, ServerNotFound, ServerNotActive, NoRoom.
     """
-    key = f"move:{instance_id}:{request_key}" if request_key else None
-    async with deps.db.transaction() as conn:
-        if key and (asked_before := await operations.by_request_key(conn, key)):
-            return asked_before
+
+    async def begin(conn: Conn) -> Operation:
         database = await moving.locked(conn, instance_id)
-        _refuse_own_server(database)
+        moving.refuse_own_server(database)
         if pool_id:
-            await _refuse_pool(conn, database, pool_id)
+            await moving.refuse_pool(conn, database, pool_id)
         journey = Journey(database, terms_of(database), pool_id)
-        operation = await moving.begin(conn, deps, who, Kind.MOVE, [journey], key)
+        return await moving.begin(conn, deps, who, Kind.MOVE, [journey], key)
+
+    key = f"move:{instance_id}:{request_key}" if request_key else None
+    operation = await moving.once(deps, key, begin)
     deps.nudge.operation(operation.id)
     return operation
-
-
-def _refuse_own_server(database: Database) -> None:
-    if terms_of(database).server_type is not ServerType.SHARED:
-        raise DatabaseHasOwnServer(database.instance_id or "")
-
-
-async def _refuse_pool(conn: Conn, database: Database, pool_id: ServerId) -> None:
-    pool = await _pool(conn, pool_id)
-    if pool_id == database.server_id:
-        raise SameServer(database.instance_id or "", pool.name)
-    if pool.status is not ServerStatus.ACTIVE:
-        raise ServerNotActive(pool.name, pool.status)
-    if pool.server_type is not ServerType.SHARED or not await slots.has_free(conn, pool_id):
-        raise NoRoom(pool.name)
-
-
-async def _pool(conn: Conn, pool_id: ServerId) -> Server:
-    pool = await servers.get(conn, pool_id)
-    if pool is None or pool.status is ServerStatus.GONE:
-        raise ServerNotFound(pool_id)
-    return pool
 
 
 # -- several ----------------------------------------------------------------------------------------------------------
@@ -77,24 +51,26 @@ async def drain(deps: Deps, pool_id: ServerId, who: Who, *, request_key: str | N
 
     Released ones stay until their grace is over. Raises ServerNotFound, DatabaseBusy.
     """
-    key = f"drain:{pool_id}:{request_key}" if request_key else None
-    async with deps.db.connection() as conn:
-        asked_before = await operations.by_request_key(conn, key) if key else None
-        pool = await _pool(conn, pool_id)
-    if asked_before:
-        return asked_before
-    if not pool.cordoned:
-        await cordon_server.cordon(deps, pool_id, who, "it is being drained")
-    async with deps.db.transaction() as conn:
+
+    async def begin(conn: Conn) -> Operation:
         leaving = [database for database in await databases.lock_all_on(conn, pool_id) if _goes(database)]
         journeys = [Journey(database, terms_of(database)) for database in leaving]
-        operation = await moving.begin(conn, deps, who, Kind.DRAIN, journeys, key)
+        return await moving.begin(conn, deps, who, Kind.DRAIN, journeys, key)
+
+    key = f"drain:{pool_id}:{request_key}" if request_key else None
+    async with deps.db.connection() as conn:
+        pool = await moving.pool(conn, pool_id)
+    if not pool.cordoned:
+        await cordon_server.cordon(deps, pool_id, who, "it is being drained")
+    operation = await moving.once(deps, key, begin)
     deps.nudge.operation(operation.id)
     return operation
 
 
 def _goes(database: Database) -> bool:
-    return database.status is Status.READY and terms_of(database).server_type is ServerType.SHARED
+    """Also one that just came: it is told where it cannot be moved yet, so that nobody takes the pool for empty."""
+    there = database.status in (Status.READY, Status.CREATING) and database.ask is not None
+    return there and terms_of(database).server_type is ServerType.SHARED
 
 
 async def rebalance(deps: Deps, most: int, who: Who, *, request_key: str | None = None) -> Operation:
@@ -102,12 +78,12 @@ async def rebalance(deps: Deps, most: int, who: Who, *, request_key: str | None 
 
     Raises DatabaseBusy.
     """
+
+    async def begin(conn: Conn) -> Operation:
+        return await moving.begin(conn, deps, who, Kind.REBALANCE, await _evening_out(conn, most), key)
+
     key = f"rebalance:{request_key}" if request_key else None
-    async with deps.db.transaction() as conn:
-        if key and (asked_before := await operations.by_request_key(conn, key)):
-            return asked_before
-        journeys = await _evening_out(conn, most)
-        operation = await moving.begin(conn, deps, who, Kind.REBALANCE, journeys, key)
+    operation = await moving.once(deps, key, begin)
     deps.nudge.operation(operation.id)
     return operation
 
@@ -126,24 +102,40 @@ async def _evening_out(conn: Conn, most: int) -> Sequence[Journey]:
 
 async def roll_back(deps: Deps, operation_id: OperationId, who: Who) -> Operation:
     """Take back what an operation moved and nothing has moved since: to the server that still keeps it, if nothing was
-    written meanwhile, which is found out on the way. Asked again, the same one. Raises OperationNotFound, MoveNotReversible,
-    DatabaseBusy."""
-    key = f"rollback:{operation_id}"
-    async with deps.db.transaction() as conn:
-        if asked_before := await operations.by_request_key(conn, key):
-            return asked_before
-        operation = await operations.get(conn, operation_id)
-        if operation is None:
-            raise OperationNotFound(operation_id)
-        if operation.state not in OVER:
-            raise MoveNotReversible(f"The operation {operation_id} is {operation.state}; cancel it instead.")
-        moved = await moves.last_of(conn, operation_id)
-        if not moved:
-            raise MoveNotReversible(f"The operation {operation_id} moved nothing that is still where it brought it.")
-        journeys = [await _back(conn, deps, one) for one in moved]
-        begun = await moving.begin(conn, deps, who, Kind.ROLLBACK, journeys, key)
+    written meanwhile, which is found out on the way. Asked again, the same one, unless that one failed. Raises
+    OperationNotFound, MoveNotReversible, DatabaseBusy."""
+
+    async def begin(conn: Conn) -> Operation:
+        journeys = [await _back(conn, deps, one) for one in await _to_take_back(conn, operation_id)]
+        return await moving.begin(conn, deps, who, Kind.ROLLBACK, journeys, key)
+
+    keys = [f"rollback:{operation_id}:{number}" for number in range(MOST_ROLLBACKS)]
+    async with deps.db.connection() as conn:
+        tried = await operations.last_of_keys(conn, keys)
+    key = _key_meant(keys, tried)
+    begun = await moving.once(deps, key, begin)
     deps.nudge.operation(begun.id)
     return begun
+
+
+def _key_meant(keys: Sequence[str], tried: operations.Keyed | None) -> str:
+    """That of the last attempt, or the next one's where that came to nothing."""
+    if tried is None:
+        return keys[0]
+    came_to_nothing = tried.operation.state in (State.FAILED, State.CANCELLED)
+    return keys[min(keys.index(tried.key) + came_to_nothing, len(keys) - 1)]
+
+
+async def _to_take_back(conn: Conn, operation_id: OperationId) -> Sequence[Move]:
+    operation = await operations.get(conn, operation_id)
+    if operation is None:
+        raise OperationNotFound(operation_id)
+    if operation.state not in OVER:
+        raise MoveNotReversible(f"The operation {operation_id} is {operation.state}; cancel it instead.")
+    moved = await moves.last_of(conn, operation_id)
+    if not moved:
+        raise MoveNotReversible(f"The operation {operation_id} moved nothing that is still where it brought it.")
+    return moved
 
 
 async def _back(conn: Conn, deps: Deps, moved: Move) -> Journey:
@@ -155,4 +147,16 @@ async def _back(conn: Conn, deps: Deps, moved: Move) -> Journey:
         raise MoveNotReversible(
             f"What the database of instance {database.instance_id!r} left behind is no longer kept."
         )
-    return Journey(database, moved.before, moved.source_id, back=True)
+    return Journey(database, _terms_back(database, moved), moved.source_id, back=True)
+
+
+def _terms_back(database: Database, moved: Move) -> Terms:
+    """Those from before, where the move changed them; else those it has now."""
+    terms = terms_of(database)
+    if moved.before == moved.after:
+        return terms
+    if terms != moved.after:
+        raise MoveNotReversible(
+            f"The plan of instance {database.instance_id!r} was changed since; change it back instead."
+        )
+    return moved.before

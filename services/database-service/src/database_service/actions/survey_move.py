@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from database_service.actions.change_plan import Wanted
-from database_service.actions.moving import refuse_unready, source_of, terms_of
+from database_service.actions.moving import refuse_own_server, refuse_pool, refuse_unready, source_of, terms_of
 from database_service.deps import Deps
 from database_service.domain.databases import Database, LoginState
 from database_service.domain.errors import DatabaseNotFound, SamePlan
@@ -48,8 +48,12 @@ async def of_plan(deps: Deps, wanted: Wanted) -> MoveReport:
 
 
 async def of_move(deps: Deps, instance_id: InstanceId, pool_id: ServerId | None) -> MoveReport:
-    """Raises what `move` does of the database, and TenantServerUnavailable."""
+    """Raises what `move` does, and TenantServerUnavailable."""
     database = await _ready(deps, instance_id)
+    refuse_own_server(database)
+    if pool_id:
+        async with deps.db.connection() as conn:
+            await refuse_pool(conn, database, pool_id)
     return await _report(deps, database, terms_of(database), moves_away=True, pool_id=pool_id)
 
 

@@ -21,6 +21,8 @@ class Room:
     servers: int
     """All that are not being removed: the measure for `pools_most`."""
     claims_per_minute: float
+    stranded: int = 0
+    """Databases that are to leave their server and found no other with room: free slots on their own are none for them."""
 
 
 def spare_target(room: Room, policy: Policy) -> int:
@@ -42,6 +44,7 @@ def servers_to_order(room: Room, policy: Policy) -> int:
     """`waiting + spare target > free + coming` orders the servers that are missing, once, up to `pools_most`."""
     missing_pools = policy.pools_least - room.servers
     need = room.waiting + spare_target(room, policy) - room.spares - room.free - room.coming
+    need = max(need, room.stranded - room.coming)
     wanted = max(ceil(need / policy.pool_slots), missing_pools, 0) if policy.auto_order else max(missing_pools, 0)
     return min(wanted, max(0, policy.pools_most - room.servers))
 

@@ -159,7 +159,9 @@ class NoRoom(ServiceError):
     code = "no_room"
 
     def __init__(self, server: str) -> None:
-        super().__init__(f"The server {server} has no free slot for a tenant's database.")
+        super().__init__(
+            f"The server {server} takes no tenant's database: it is cordoned, not shared, or has no free slot."
+        )
 
 
 class SameServer(ServiceError):

@@ -80,6 +80,9 @@ class Move:
     phase: Phase
     phase_since: datetime
     attempt: int
+    """How many copies were begun."""
+    tries: int
+    """How often this phase was begun, and cut off but for the last time."""
     stale: tuple[str, ...]
     """What earlier attempts were called on the target."""
     mover_role: str
@@ -99,7 +102,7 @@ class Move:
         return self.opened_at - self.fenced_at if self.opened_at and self.fenced_at else None
 
     def become(self, phase: Phase, now: datetime) -> "Move":
-        return replace(self, phase=phase, phase_since=now, fraction=None)
+        return replace(self, phase=phase, phase_since=now, fraction=None, tries=0)
 
     def undone(self, why: str, now: datetime) -> "Move":
         return replace(self.become(Phase.REOPENING, now), undone_why=why)
@@ -208,10 +211,12 @@ def _why_not(move: Move, sight: Sight, now: datetime, policy: Policy) -> str | N
         return f"the database is {sight.database.status}"
     if move.twin_id and (sight.twin is None or sight.twin.status is not DatabaseStatus.LANDING):
         return "its place on the other server was taken away"
-    if move.attempt >= policy.move_attempts and move.phase is Phase.COPYING:
-        return f"the copy was cut off {move.attempt} times"
+    if move.phase in SHUT and move.tries >= policy.move_attempts:
+        return f"it was cut off {move.tries} times while {move.phase}"
     if move.phase is Phase.SEATING and now - move.phase_since > policy.move_seat_timeout:
         return f"there was no place for it within {policy.move_seat_timeout}"
+    if sight.target and sight.target.cordoned and not move.back:
+        return f"the server {sight.target.name} is cordoned"
     return _why_not_there(sight.target)
 
 

@@ -69,7 +69,7 @@ class Policy:
     move_drain: timedelta = _s(5)
     """How long transactions may go on once a move has shut the door."""
     move_attempts: int = 3
-    """So often a copy may be cut off by a worker's death before the move is turned back."""
+    """So often a phase may be cut off by a worker's death, with the door shut, before the move is turned back."""
     move_seat_timeout: timedelta = _s(1800)
     move_open_timeout: timedelta = _s(300)
     move_bytes_per_s: float = 40 * 1024**2

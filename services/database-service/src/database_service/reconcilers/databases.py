@@ -115,7 +115,14 @@ async def _act(deps: Deps, database: Database, server: Server | None, alive: Seq
         case Close():
             await deps.tenants.close(admin, tenant)
         case Drop():
+            if database.twin_of:
+                await deps.transfers.discard(admin, tenant, await _given_up(deps, database))
             await deps.tenants.drop(admin, tenant)
+
+
+async def _given_up(deps: Deps, database: Database) -> Sequence[str]:
+    async with deps.db.connection() as conn:
+        return await moves.stale_of(conn, database.id)
 
 
 def _reachable(server: Server) -> Server:

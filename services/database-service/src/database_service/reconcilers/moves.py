@@ -18,6 +18,7 @@ from database_service.domain.moves import (
     Fence,
     Hold,
     Next,
+    Phase,
     Rest,
     Survey,
     TakeSeat,
@@ -33,7 +34,7 @@ from database_service.reconcilers.moving.crossing import compare_and_switch, cop
 from database_service.reconcilers.moving.ending import await_open, tidy, turn_back
 from database_service.reconcilers.moving.scene import Scene, look, present
 from database_service.reconcilers.moving.seats import take_seat
-from database_service.store import databases
+from database_service.store import databases, moves
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,13 @@ class Moves:
         return operation.target
 
     async def begin(self, deps: Deps, operation: Operation, step: Step) -> Operation:
-        return await progress.record(deps, operation, step.become(StepState.RUNNING, deps.now()))
+        """Its time begins now, however long others were before it."""
+        now = deps.now()
+        async with deps.db.transaction() as conn:
+            await progress.fence(conn, operation)
+            if move := await moves.get(conn, operation.id, step.ordinal):
+                await moves.save(conn, move.become(Phase.SEATING, now))
+            return await progress.record_in(conn, deps, operation, step.become(StepState.RUNNING, now))
 
     async def carry(self, deps: Deps, operation: Operation, step: Step) -> Operation:
         scene = await look(deps, operation, step)
@@ -85,11 +92,16 @@ async def _go_on(deps: Deps, scene: Scene, following: TakeSeat | Survey | Fence 
                 return await copy(deps, scene)
             case Compare():
                 return await compare_and_switch(deps, scene)
-    except (ServiceError, TimeoutError) as e:
+    except (ServiceError, OSError) as e:  # a time-out is an OSError
         log.warning("move.turned_back", phase=scene.move.phase, error=said(e))
-        return await turn_back(deps, scene, said(e))
+        return await _turn_back(deps, scene, said(e))
     except databases.AlreadyThere:
-        return await turn_back(deps, scene, "the server it should go to has a database of its name")
+        return await _turn_back(deps, scene, "the server it should go to has a database of its name")
+
+
+async def _turn_back(deps: Deps, scene: Scene, why: str) -> Operation:
+    """From what the rows say now: what failed may have written down first what it was about to do."""
+    return await turn_back(deps, present(await look(deps, scene.operation, scene.step)), why)
 
 
 async def _limits_only(deps: Deps, operation: Operation, step: Step) -> Operation:

@@ -1,6 +1,7 @@
 """The end of a server: only an empty one goes, exactly, whatever is being claimed or reserved on it at that moment."""
 
 from database_service.deps import Deps
+from database_service.domain.databases import Status as DatabaseStatus
 from database_service.domain.errors import ServerNotEmpty
 from database_service.domain.ids import Who
 from database_service.domain.plans import ServerType
@@ -10,7 +11,7 @@ from database_service.store.pool import Conn
 
 
 async def retire_in(conn: Conn, deps: Deps, server: Server, who: Who, why: str | None) -> Server:
-    """Close a locked server for good. Raises ServerNotEmpty while it holds anybody's database.
+    """Close a locked server for good. Raises ServerNotEmpty while it holds anybody's database, or one comes.
 
     First the free slots go, which waits for reservations in flight; then every database is locked, which waits for claims in
     flight. What comes later finds no slot and no spare.
@@ -18,7 +19,7 @@ async def retire_in(conn: Conn, deps: Deps, server: Server, who: Who, why: str |
     now = deps.now()
     await slots.remove_free(conn, server.id)
     held = await databases.lock_all_on(conn, server.id)
-    if tenants := [d for d in held if d.ask is not None]:
+    if tenants := [d for d in held if d.ask is not None or d.status is DatabaseStatus.LANDING]:
         raise ServerNotEmpty(server.name, len(tenants))
     await _send_away_spares(conn, server, deps, who)
     keep_until = now + deps.policy.dedicated_data_grace if server.server_type is ServerType.DEDICATED else None

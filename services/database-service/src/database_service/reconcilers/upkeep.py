@@ -12,6 +12,7 @@ from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.addressing import admin_of, suspect
 from database_service.reconcilers.capacity import in_parallel
 from database_service.reconcilers.leasing import reconciler
+from database_service.reconcilers.moving.dumps import clear_dumps
 from database_service.reconcilers.retiring import retire_in
 from database_service.store import databases, logins, servers
 
@@ -83,6 +84,7 @@ async def purge_released(deps: Deps) -> int:
     async with deps.db.connection() as conn:
         past = await databases.past_grace(conn, deps.now(), MOST_PURGED_AT_ONCE)
     await in_parallel(deps, past, lambda row_id: _purge_and_drop(deps, DatabaseId(row_id)))
+    await clear_dumps(deps)
     return len(past)
 
 

@@ -60,7 +60,7 @@ async def of_operation(conn: Conn, operation_id: OperationId) -> list[Move]:
 
 SAVE = """
 UPDATE moves SET target_id = $3, twin_id = $4, phase = $5, phase_since = $6, attempt = $7, stale = $8, size_bytes = $9,
-  fraction = $10, kept_until = $11, fenced_at = $12, switched_at = $13, opened_at = $14, undone_why = $15
+  fraction = $10, kept_until = $11, fenced_at = $12, switched_at = $13, opened_at = $14, undone_why = $15, tries = $16
 WHERE operation_id = $1 AND ordinal = $2"""
 
 
@@ -69,7 +69,7 @@ async def save(conn: Conn, move: Move) -> None:
     await conn.execute(
         SAVE, move.operation_id, move.ordinal, move.target_id, move.twin_id, move.phase, move.phase_since, move.attempt,
         list(move.stale), move.size_bytes, move.fraction, move.kept_until, move.fenced_at, move.switched_at, move.opened_at,
-        move.undone_why,
+        move.undone_why, move.tries,
     )  # fmt: skip
 
 
@@ -209,6 +209,14 @@ async def kept_on(conn: Conn, database_id: DatabaseId, server_id: ServerId, now:
     return database_of(row) if row else None
 
 
+KEPT_BY = "SELECT EXISTS (SELECT FROM databases WHERE twin_of = $1 AND server_id = $2 AND status = 'released')"
+
+
+async def kept_by(conn: Conn, database_id: DatabaseId, server_id: ServerId) -> bool:
+    """Whether this database left something there."""
+    return await conn.fetchval(KEPT_BY, database_id, server_id) is True
+
+
 KEPT_SOMEWHERE = f"""
 SELECT d.server_id FROM databases d JOIN servers s ON s.id = d.server_id
 WHERE d.twin_of = $1 AND d.status = 'released' AND s.server_type = 'shared' AND {OPEN} ORDER BY d.rank LIMIT 1"""
@@ -221,13 +229,13 @@ async def kept_somewhere(conn: Conn, database_id: DatabaseId) -> ServerId | None
 
 
 LAND_AGAIN = f"""
-UPDATE databases d SET status = 'landing', status_since = $2, released_at = NULL, purge_after = NULL, due_at = NULL,
+UPDATE databases d SET status = 'landing', status_since = $2, due_at = NULL,
   version = d.version + 1
 WHERE d.id = $1 RETURNING {DATABASE}"""
 
 
 async def land_again(conn: Conn, twin_id: DatabaseId, now: datetime) -> Database:
-    """It goes back to where it came from; for a row that is locked."""
+    """It goes back to where it came from; for a row that is locked. Until when it was to be kept stays written."""
     return _changed(await conn.fetchrow(LAND_AGAIN, twin_id, now))
 
 
@@ -260,6 +268,14 @@ async def keep_on(conn: Conn, twin_id: DatabaseId, now: datetime, until: datetim
     """It does not go back after all. None: the seat was taken away before."""
     row = await conn.fetchrow(KEEP_ON, twin_id, now, until)
     return database_of(row) if row else None
+
+
+STALE_OF = "SELECT DISTINCT unnest(stale) AS name FROM moves WHERE twin_id = $1"
+
+
+async def stale_of(conn: Conn, twin_id: DatabaseId) -> list[str]:
+    """What attempts that were given up were called on this twin's server."""
+    return [row["name"] for row in await conn.fetch(STALE_OF, twin_id)]
 
 
 END_KEEPING = """

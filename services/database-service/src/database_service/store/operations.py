@@ -1,7 +1,7 @@
 """Rows of `operations` and `operation_steps`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -76,6 +76,24 @@ async def by_request_key(conn: Conn, key: str) -> Operation | None:
     return operation_of(row) if row else None
 
 
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """An operation and what it was asked for with."""
+
+    operation: Operation
+    key: str
+
+
+LAST_OF_KEYS = f"""
+SELECT {OPERATION}, o.request_key FROM operations o WHERE o.request_key = ANY ($1::text[]) ORDER BY o.seq DESC LIMIT 1"""
+
+
+async def last_of_keys(conn: Conn, keys: Sequence[str]) -> Keyed | None:
+    """The newest that was asked for with one of these."""
+    row = await conn.fetchrow(LAST_OF_KEYS, list(keys))
+    return Keyed(operation_of(row), row["request_key"]) if row else None
+
+
 LOCK = f"SELECT {OPERATION} FROM operations o WHERE o.id = $1 FOR NO KEY UPDATE"
 
 
@@ -113,6 +131,14 @@ async def renew(conn: Conn, operation: Operation, until: datetime) -> Operation 
     """The same work goes on. None: it is somebody else's now."""
     row = await conn.fetchrow(RENEW, operation.id, operation.lease_token, until)
     return operation_of(row) if row else None
+
+
+UNFINISHED = "SELECT id FROM operations WHERE id = ANY ($1::uuid[]) AND finished_at IS NULL"
+
+
+async def unfinished(conn: Conn, ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Those of these that are not over."""
+    return frozenset(row["id"] for row in await conn.fetch(UNFINISHED, list(ids)))
 
 
 FENCE = "SELECT true FROM operations WHERE id = $1 AND version = $2 FOR NO KEY UPDATE"

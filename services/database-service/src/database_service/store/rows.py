@@ -32,7 +32,7 @@ OPERATION = """o.id, o.seq, o.kind, o.state, o.state_since, o.target, o.wish, o.
  o.created_at, o.finished_at, o.lease_token"""
 
 MOVE = """m.operation_id, m.ordinal, m.database_id, m.source_id, m.target_id, m.twin_id, m.tier_before, m.tier_after, m.type_before,
- m.type_after, m.dedicated_before, m.dedicated_after, m.back, m.phase, m.phase_since, m.attempt, m.stale, m.mover_role,
+ m.type_after, m.dedicated_before, m.dedicated_after, m.back, m.phase, m.phase_since, m.attempt, m.tries, m.stale, m.mover_role,
  m.mover_password_sealed, m.size_bytes, m.fraction, m.kept_until, m.fenced_at, m.switched_at, m.opened_at, m.undone_why"""
 
 STEP = """p.operation_id, p.ordinal, p.name, p.subject_id, p.state, p.state_since, p.detail, p.error, p.started_at,
@@ -212,6 +212,7 @@ def move_of(row: asyncpg.Record) -> Move:
         phase=Phase(row["phase"]),
         phase_since=row["phase_since"],
         attempt=row["attempt"],
+        tries=row["tries"],
         stale=tuple(row["stale"]),
         mover_role=row["mover_role"],
         mover_password_sealed=row["mover_password_sealed"],

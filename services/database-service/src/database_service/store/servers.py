@@ -255,7 +255,8 @@ async def make_unchecked_due(conn: Conn, now: datetime, checked_before: datetime
 FAILED_AND_EMPTY = """
 SELECT s.id FROM servers s
 WHERE s.status = 'error' AND s.status_since <= $1
-  AND NOT EXISTS (SELECT 1 FROM databases d WHERE d.server_id = s.id AND d.instance_id IS NOT NULL AND d.status <> 'purged')
+  AND NOT EXISTS (SELECT 1 FROM databases d WHERE d.server_id = s.id AND d.status <> 'purged'
+                    AND (d.instance_id IS NOT NULL OR d.status = 'landing'))
 ORDER BY s.seq"""
 
 

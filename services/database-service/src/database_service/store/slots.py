@@ -159,10 +159,10 @@ async def lock_capacity(conn: Conn) -> bool:
 
 ROOM = f"""
 SELECT
-  (SELECT count(*) FROM databases WHERE status = 'waiting' AND server_type = 'shared')
-    + (SELECT count(*) FROM moves m JOIN operation_steps p USING (operation_id, ordinal)
-       WHERE m.phase = 'seating' AND m.twin_id IS NULL AND m.target_id IS NULL AND m.type_after = 'shared'
-         AND p.state = 'running') AS waiting,
+  (SELECT count(*) FROM databases WHERE status = 'waiting' AND server_type = 'shared') AS waiting,
+  (SELECT count(*) FROM moves m JOIN operation_steps p USING (operation_id, ordinal)
+    WHERE m.phase = 'seating' AND m.twin_id IS NULL AND m.target_id IS NULL AND m.type_after = 'shared' AND m.tries > 0
+      AND p.state = 'running') AS stranded,
   (SELECT count(*) FROM databases d JOIN servers s ON s.id = d.server_id
     WHERE d.instance_id IS NULL AND d.status IN ('spare', 'creating') AND {OPEN}) AS spares,
   (SELECT count(*) FROM slots f JOIN servers s ON s.id = f.server_id
@@ -182,6 +182,7 @@ async def room(conn: Conn, since: datetime, minutes: float) -> Room:
         raise LookupError("a query without FROM returned no row")
     return Room(
         waiting=row["waiting"],
+        stranded=row["stranded"],
         spares=row["spares"],
         free=row["free"],
         coming=row["coming"],

@@ -13,9 +13,11 @@ from database_service.domain.errors import MoveBlocked
 from database_service.domain.moves import Move, Phase
 from database_service.domain.operations import Operation
 from database_service.domain.plans import PLANS
+from database_service.domain.servers import Status as ServerStatus
 from database_service.domain.transfers import Progress
 from database_service.reconcilers import progress
 from database_service.reconcilers.leasing import LostLease
+from database_service.reconcilers.moving.dumps import clear_dumps
 from database_service.reconcilers.moving.ending import turn_back
 from database_service.reconcilers.moving.scene import (
     Scene,
@@ -31,7 +33,7 @@ from database_service.reconcilers.moving.scene import (
     way,
 )
 from database_service.secretbox import random_name_bytes
-from database_service.store import moves
+from database_service.store import moves, servers
 from database_service.store.pool import Conn
 
 AT_WORK = "a step of the database itself is at work"
@@ -56,6 +58,7 @@ async def survey_and_shut(deps: Deps, scene: Scene) -> Operation:
 
 
 async def fence(deps: Deps, scene: Scene) -> Operation:
+    scene = await _begin_try(deps, scene)
     tenant = await tenant_of(deps, scene)
     async with asyncio.timeout((deps.policy.effect_timeout + deps.policy.move_drain).total_seconds()):
         await deps.transfers.fence(source_admin(deps, scene), tenant, deps.policy.move_drain)
@@ -75,6 +78,7 @@ async def copy(deps: Deps, scene: Scene) -> Operation:
     async def beat(conn: Conn) -> None:
         await moves.tell(conn, scene.move, told)
 
+    await clear_dumps(deps, scene.operation)
     passage = await passage_of(deps, scene)
     with _room(deps, scene.move) as folder:
         operation, _ = await progress.kept(deps, scene.operation, deps.transfers.copy(passage, folder, tell), beat)
@@ -86,7 +90,7 @@ async def _begin_attempt(deps: Deps, scene: Scene) -> Scene:
     twin = present(scene.twin)
     staging = naming.database_name(random_name_bytes())
     stale = (*scene.move.stale, twin.physical_name) if twin.physical_name else scene.move.stale
-    move = replace(scene.move, attempt=scene.move.attempt + 1, stale=stale)
+    move = replace(scene.move, attempt=scene.move.attempt + 1, tries=scene.move.tries + 1, stale=stale)
     async with deps.db.transaction() as conn:
         await progress.fence(conn, scene.operation)
         await moves.save(conn, move)
@@ -94,7 +98,17 @@ async def _begin_attempt(deps: Deps, scene: Scene) -> Scene:
     return replace(scene, move=move, twin=replace(twin, physical_name=staging))
 
 
+async def _begin_try(deps: Deps, scene: Scene) -> Scene:
+    """Counted before, so that what kills whoever tries is not tried for ever."""
+    move = replace(scene.move, tries=scene.move.tries + 1)
+    async with deps.db.transaction() as conn:
+        await progress.fence(conn, scene.operation)
+        await moves.save(conn, move)
+    return replace(scene, move=move)
+
+
 async def compare_and_switch(deps: Deps, scene: Scene) -> Operation:
+    scene = await _begin_try(deps, scene)
     passage = await passage_of(deps, scene)
     operation, differences = await progress.kept(deps, scene.operation, deps.transfers.compare(passage))
     if differences:
@@ -113,6 +127,10 @@ async def _switch(deps: Deps, scene: Scene) -> Operation:
     kept_until = now if scene.move.back else now + PLANS[after.plan_tier].grace
     async with deps.db.transaction() as conn:
         await progress.fence(conn, scene.operation)
+        # Its server first, as who retires it does: what is retired is never switched to, what was switched to never retired.
+        target = await servers.lock(conn, present(scene.target).id)
+        if target is None or target.status is not ServerStatus.ACTIVE:
+            raise LostLease
         database = present(await moves.lock(conn, scene.database.id))
         twin = present(await moves.lock(conn, present(scene.twin).id))
         if (database.status, twin.status) != (scene.database.status, present(scene.twin).status):
@@ -126,12 +144,8 @@ async def _switch(deps: Deps, scene: Scene) -> Operation:
 
 @contextmanager
 def _room(deps: Deps, move: Move) -> Iterator[Path]:
-    """A folder for one attempt's dump; what attempts that were killed left is removed first."""
-    ours = f"{move.operation_id}-{move.ordinal}-"
-    deps.move_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in deps.move_dir.glob(f"{ours}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    folder = deps.move_dir / f"{ours}{move.attempt}"
+    """A folder for one attempt's dump."""
+    folder = deps.move_dir / f"{move.operation_id}-{move.ordinal}-{move.attempt}"
     folder.mkdir(mode=0o700)
     try:
         yield folder

@@ -10,7 +10,6 @@ from database_service.domain.databases import Status
 from database_service.domain.errors import ServiceError
 from database_service.domain.moves import CANCELLED, Phase
 from database_service.domain.operations import Operation, StepState
-from database_service.domain.plans import PLANS
 from database_service.domain.servers import Status as ServerStatus
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers import progress
@@ -33,7 +32,8 @@ log = structlog.get_logger(__name__)
 
 
 async def turn_back(deps: Deps, scene: Scene, why: str) -> Operation:
-    """The source counts, as it did all the time; the seat on the target goes, with what may be there."""
+    """The source counts, as it did all the time; the seat on the target goes, with what may be there: but what is kept there
+    since an earlier move, and no attempt has touched, is kept on."""
     now, move = deps.now(), scene.move
     async with deps.db.transaction() as conn:
         await progress.fence(conn, scene.operation)
@@ -47,9 +47,9 @@ async def turn_back(deps: Deps, scene: Scene, why: str) -> Operation:
 
 async def _give_seat_back(conn: Conn, deps: Deps, scene: Scene) -> None:
     twin, now = present(scene.twin), deps.now()
-    if scene.move.back:
-        until = now + PLANS[scene.move.before.plan_tier].grace
-        given = await moves.keep_on(conn, twin.id, now, until)
+    untouched = scene.move.back or scene.move.attempt == 0
+    if untouched and twin.purge_after:
+        given = await moves.keep_on(conn, twin.id, now, twin.purge_after)
     else:
         given = await moves.give_back(conn, twin.id, now)
     if given:
@@ -86,16 +86,12 @@ async def tidy(deps: Deps, scene: Scene, why: str | None) -> Operation:
 
 
 async def _remove_traces(deps: Deps, scene: Scene) -> None:
-    tenant = await tenant_of(deps, scene)
     for server in (scene.source, scene.target):
         if server and server.address and server.status is not ServerStatus.GONE:
             admin = admin_of(deps, server)
             await deps.transfers.dismiss(admin, scene.move.mover_role)
-            # Only where nothing there counts: what it left there earlier had the name that it has there now.
-            if server is scene.target and scene.move.undone_why and scene.move.stale:
-                await deps.transfers.discard(admin, tenant, scene.move.stale)
     if scene.move.switched_at and scene.source.status is not ServerStatus.GONE:
-        await deps.tenants.close(source_admin(deps, scene), tenant)
+        await deps.tenants.close(source_admin(deps, scene), await tenant_of(deps, scene))
 
 
 async def _end(deps: Deps, scene: Scene) -> Operation:

@@ -28,6 +28,8 @@ async def take_seat(deps: Deps, scene: Scene) -> Operation:
             await note_twin(conn, deps, scene, twin, action="database.landing", before=None)
             seated = replace(scene.move, twin_id=twin.id, target_id=twin.server_id)
             saved = await record(conn, deps, scene, seated)
+        else:
+            await moves.save(conn, replace(scene.move, tries=scene.move.tries + 1))
     deps.nudge.capacity()
     if twin is None:
         return await progress.hold(deps, scene.operation, scene.step, NO_ROOM)
@@ -39,6 +41,8 @@ async def take_seat(deps: Deps, scene: Scene) -> Operation:
 async def _seat(conn: Conn, deps: Deps, scene: Scene) -> Database | None:
     """Where something of it is kept, else a free slot. None: there is no room."""
     move, now = scene.move, deps.now()
+    if await _another_size_is_in_the_way(conn, deps, scene):
+        return None
     target_id = await _target(conn, deps, scene)
     if target_id and (kept := await moves.kept_on(conn, scene.database.id, target_id, now)):
         return await moves.land_again(conn, kept.id, now)
@@ -69,8 +73,21 @@ async def _target(conn: Conn, deps: Deps, scene: Scene) -> ServerId | None:
         return move.target_id
     tier = move.after.plan_tier
     existing = await servers.dedicated_of(conn, ask.instance_id)
-    if existing and existing.plan_tier is not tier:  # one that it left, of another size: it goes first
-        await moves.end_keeping(conn, scene.database.id, deps.now())
-        return existing.id
     ordered = existing or await new_dedicated(conn, deps, reconciler(), ask.instance_id, ask.customer_id, tier)
     return ordered.id if ordered else None
+
+
+async def _another_size_is_in_the_way(conn: Conn, deps: Deps, scene: Scene) -> bool:
+    """An instance has one server of its own. One for another plan goes first, with what the database left on it."""
+    move, ask = scene.move, scene.database.ask
+    if move.target_id or move.after.server_type is not ServerType.DEDICATED or ask is None:
+        return False
+    existing = await servers.dedicated_of(conn, ask.instance_id)
+    if existing is None or existing.plan_tier is move.after.plan_tier:
+        return False
+    if not await slots.occupied(conn, existing.id):
+        raise MoveBlocked(
+            [f"Its own server {existing.name} was made for the plan {existing.plan_tier}; retire it first."]
+        )
+    await moves.end_keeping(conn, scene.database.id, deps.now())
+    return True
