@@ -119,6 +119,18 @@ ALTER TABLE private ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_rows ON private USING (owner = current_user);
 COMMENT ON POLICY own_rows ON private IS 'policy';
 
+CREATE DOMAIN answer AS varchar CHECK (VALUE IN ('yes', 'no'));
+CREATE TABLE listed (
+    s varchar CHECK (s IN ('a', 'b')), u varchar(20) CONSTRAINT unlike CHECK (u NOT IN ('a', 'b')), said answer,
+    c char(3) CHECK (c IN ('a', 'b')), v varchar(3) DEFAULT 'x'::varchar(3) || 'y', i integer,
+    g boolean GENERATED ALWAYS AS (s IN ('a', 'b')) STORED
+);
+INSERT INTO listed (s, u, said) VALUES ('a', 'c', 'yes');
+CREATE INDEX partly ON listed (i) WHERE s IN ('a', 'b');
+CREATE VIEW some_listed AS SELECT * FROM listed WHERE s IN ('a', 'b');
+CREATE POLICY few ON listed USING (s IN ('a', 'b'));
+CREATE TRIGGER when_listed BEFORE UPDATE ON listed FOR EACH ROW WHEN (NEW.s IN ('a', 'b')) EXECUTE FUNCTION touched();
+
 SELECT lo_from_bytea(0, repeat('x', 1500000)::bytea);
 SELECT lo_put(lo_create(424242), 5000000, 'far out');
 SELECT lo_put(lo_from_bytea(424243, 'short'), 100000, 'and far');
@@ -130,6 +142,11 @@ CREATE PUBLICATION news FOR TABLE thing (id, name) WHERE (id > 5);
 GRANT SELECT ON wide TO PUBLIC;
 REVOKE UPDATE ON wide FROM CURRENT_USER;
 REVOKE ALL ON measured_rest FROM CURRENT_USER;
+REVOKE ALL ON SEQUENCE used FROM CURRENT_USER;
+REVOKE ALL ON LARGE OBJECT 424244 FROM CURRENT_USER;
+CREATE SCHEMA shut;
+CREATE TABLE shut.inside AS SELECT 1 AS n;
+REVOKE ALL ON SCHEMA shut FROM CURRENT_USER;
 """
 """What its first login runs, who acts as the owner."""
 
@@ -155,6 +172,16 @@ def between_logins(tenant: TenantSpec) -> str:
     ALTER DATABASE {tenant.name} SET timezone = 'Asia/Tokyo';
     ALTER DATABASE {tenant.name} SET default_transaction_read_only = on;
     ALTER DATABASE {tenant.name} SET statement_timeout = '1ms';
+    ALTER DATABASE {tenant.name} SET transaction_timeout = '1ms';
+    ALTER DATABASE {tenant.name} SET idle_session_timeout = '1ms';
+    ALTER DATABASE {tenant.name} SET idle_in_transaction_session_timeout = '1ms';
+    ALTER DATABASE {tenant.name} SET lock_timeout = '1ms';
+    ALTER DATABASE {tenant.name} SET default_transaction_isolation = 'serializable';
+    ALTER DATABASE {tenant.name} SET default_transaction_deferrable = on;
+    ALTER DATABASE {tenant.name} SET quote_all_identifiers = on;
+    ALTER DATABASE {tenant.name} SET array_nulls = off;
+    ALTER DATABASE {tenant.name} SET transform_null_equals = on;
+    ALTER DATABASE {tenant.name} SET client_encoding = 'LATIN1';
     ALTER DATABASE {tenant.name} SET role = '{other}';
     ALTER DATABASE {tenant.name} SET bytea_output = 'escape';
     COMMENT ON DATABASE {tenant.name} IS 'all of it';

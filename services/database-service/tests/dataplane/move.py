@@ -64,7 +64,8 @@ class Move:
     async def at_the_copy(self, passage: Passage) -> AsyncIterator[Connection]:
         """A superuser's session in the staging, that no setting of the tenant's bends and no trigger sees."""
         unbent = {
-            "role": "none", "statement_timeout": "0", "default_transaction_read_only": "off",
+            "role": "none", "statement_timeout": "0", "transaction_timeout": "0", "idle_session_timeout": "0",
+            "idle_in_transaction_session_timeout": "0", "lock_timeout": "0", "default_transaction_read_only": "off",
             "session_replication_role": "replica", "search_path": "public, extras",
         }  # fmt: skip
         conn = await asyncpg.connect(self.there.cluster.dsn(passage.staging), server_settings=unbent)

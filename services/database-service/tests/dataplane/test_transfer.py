@@ -1,8 +1,11 @@
 """A database that is moved is the same database on another server."""
 
+from dataclasses import replace
+
+from database_service.domain import naming
 from dataplane import menagerie
 from dataplane.house import a_login
-from dataplane.move import Move
+from dataplane.move import NOW, Move
 
 SHOP = """
 CREATE TABLE customer (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL);
@@ -37,3 +40,26 @@ async def test_one_of_everything_survives_and_is_found_equal(move: Move) -> None
         assert await conn.fetchval("SELECT length(lo_get(424242))") == 5000007
         assert await conn.fetchval("SELECT count(*) FROM private") == 2
         assert await conn.fetchval("SELECT nextval('used')") == 43
+
+
+async def test_what_was_moved_equals_what_was_left_behind_also_after_a_rotation(move: Move) -> None:
+    """As a rollback compares them: the other way round, and the login that was made since is on one side only."""
+    tenant = await move.tenant("CREATE TABLE t (s varchar CHECK (s IN ('a', 'b'))); INSERT INTO t VALUES ('a')")
+    moved = await move.opened(await move.copied(tenant))
+    rotated = replace(moved, logins=(*moved.logins, a_login()))
+    await move.there.servers.make_login(move.there.admin, moved, rotated.logins[1])
+    await move.there.do(f"ALTER ROLE {rotated.logins[1].role} SET work_mem = '5MB'")
+    await move.transfers.fence(move.there.admin, rotated, NOW)
+    back = move.passage(rotated, source=move.there.admin, target=move.here.admin, staging=tenant.name)
+    assert await move.differences(back) == []
+    shape = naming.shape_database(back.mover.role)
+    assert not await move.here.ask("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", shape)
+
+
+async def test_a_database_that_was_left_by_a_comparison_goes_with_its_mover(move: Move) -> None:
+    tenant = await move.tenant()
+    passage = await move.copied(tenant)
+    shape = naming.shape_database(passage.mover.role)
+    await move.there.do(f"CREATE DATABASE {shape} OWNER {tenant.owner_role}")
+    await move.transfers.dismiss(passage.target, passage.mover.role)
+    assert not await move.there.ask("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", shape)

@@ -1,6 +1,8 @@
 """A copy that is cut off, refused or attacked leaves nothing running, tells nobody's rows, and makes nobody a superuser."""
 
 import asyncio
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +13,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from database_service.dataplane.transfer import moving
 from database_service.dataplane.transfer.moving import TenantTransfers
-from database_service.domain.errors import NameTaken, TransferFailed
+from database_service.domain.errors import NameTaken, TenantServerUnavailable, TransferFailed
 from database_service.domain.tenancy import LoginSpec
 from database_service.domain.transfers import Passage
 from database_service.secretbox import new_password
@@ -41,6 +44,33 @@ CREATE CAST (guarded AS text) WITH FUNCTION as_text(guarded) AS IMPLICIT;
 INSERT INTO guarded VALUES (1), (2);
 CREATE INDEX sneaking ON guarded (sneak(n));
 TRUNCATE witness;
+"""
+
+SPY = """
+CREATE TABLE loot (who text, what text);
+CREATE TABLE target AS SELECT 1 AS id;
+CREATE FUNCTION try(query text) RETURNS text LANGUAGE plpgsql AS $$ DECLARE found text; BEGIN
+    EXECUTE query INTO found; RETURN found;
+EXCEPTION WHEN insufficient_privilege THEN RETURN NULL;
+END $$;
+CREATE FUNCTION spy(i integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO public.loot VALUES (session_user, 'been here'),
+        (session_user, public.try('SELECT string_agg(rolpassword, $s$,$s$) FROM pg_catalog.pg_authid')),
+        (session_user, public.try('SELECT string_agg(setconfig::text, $s$,$s$) FROM pg_catalog.pg_db_role_setting')),
+        (session_user, public.try('SELECT string_agg(rolconfig::text, $s$,$s$) FROM pg_catalog.pg_roles'));
+    RETURN true;
+END $$;
+ALTER TABLE target ADD CHECK (spy(id));
+TRUNCATE loot;
+"""
+
+RENAMES_THE_KEY = """
+CREATE FUNCTION lock_out(i integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    IF session_user LIKE 'mover%' THEN EXECUTE format('ALTER ROLE %I PASSWORD %L', session_user, 'known'); END IF;
+    RETURN true;
+END $$;
+CREATE TABLE target AS SELECT 1 AS id;
+ALTER TABLE target ADD CHECK (lock_out(id));
 """
 
 SLOW = """
@@ -80,6 +110,62 @@ async def test_a_tenants_functions_run_as_its_mover_and_never_as_a_superuser(mov
     assert not await move.there.ask("SELECT rolsuper FROM pg_roles WHERE rolname = $1", passage.mover.role)
     (difference,) = await move.differences(passage)
     assert difference.startswith("The table public.witness has 0 row(s) on the source and ")
+
+
+async def test_a_tenants_functions_learn_nothing_of_the_server_they_are_moved_to(move: Move) -> None:
+    tenant = await move.tenant(SPY)
+    passage = move.passage(tenant)
+    await move.transfers.fence(passage.source, tenant, NOW)
+    async with TenantTransfers(move.transfers._programs.bin_dir, jobs=1) as transfers:
+        await transfers.copy(passage, move.folder, move.progress.append)
+    async with move.there.superuser(passage.staging) as conn:
+        loot = {(row["who"], row["what"]) for row in await conn.fetch("SELECT who, what FROM loot")}
+    assert loot == {(passage.mover.role, "been here"), (passage.mover.role, None)}
+
+
+async def test_a_mover_is_a_member_of_its_tenants_roles_and_of_no_others(move: Move) -> None:
+    tenant = await move.tenant("CREATE TABLE t (); REVOKE ALL ON t FROM CURRENT_USER")
+    passage = await move.copied(tenant)
+    assert await move.differences(passage) == []
+    lent = "SELECT array_agg(roleid::regrole::text) FROM pg_auth_members WHERE member = $1::text::regrole"
+    roles = {tenant.owner_role, tenant.logins[0].role}
+    for house in (move.here, move.there):
+        assert {*await house.ask(lent, passage.mover.role)} == roles
+
+
+async def test_what_a_mover_was_shown_is_hidden_again(move: Move) -> None:
+    tenant = await move.tenant("CREATE TABLE t (); REVOKE ALL ON t FROM CURRENT_USER")
+    passage = await move.copied(tenant)
+    acl = "SELECT relacl::text FROM pg_class WHERE relname = 't'"
+    async with move.here.superuser(tenant.name) as conn:
+        assert passage.mover.role in await conn.fetchval(acl)
+        await move.transfers.dismiss(passage.source, passage.mover.role)
+        assert await conn.fetchval(acl) == "{}"
+
+
+async def test_a_function_that_changes_the_movers_password_fails_its_own_move(move: Move) -> None:
+    tenant = await move.tenant(RENAMES_THE_KEY)
+    passage = move.passage(tenant)
+    await move.transfers.fence(passage.source, tenant, NOW)
+    with pytest.raises((TransferFailed, TenantServerUnavailable)):
+        await move.transfers.copy(passage, move.folder, move.progress.append)
+    for house in (move.here, move.there):
+        assert not await house.ask("SELECT rolcanlogin FROM pg_roles WHERE rolname = $1", passage.mover.role)
+        await move.transfers.dismiss(house.admin, passage.mover.role)
+    await move.transfers.discard(passage.target, tenant, [passage.staging])
+    await move.there.servers.drop(passage.target, tenant)
+    assert await move.there.leftovers(tenant) == 0
+
+
+async def test_a_full_disk_while_comparing_is_named(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    passage = await move.copied(await move.tenant())
+
+    def full(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(moving, "write_passfile", full)
+    with pytest.raises(TransferFailed, match="cannot be written here: No space left on device"):
+        await move.differences(passage)
 
 
 async def test_a_mover_sees_only_what_its_tenant_sees_and_is_gone_when_dismissed(move: Move) -> None:

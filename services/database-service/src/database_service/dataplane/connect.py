@@ -20,16 +20,45 @@ from database_service.domain.tenancy import Admin
 MAINTENANCE_DATABASE = "postgres"
 DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
+# A tenant may put functions in its schemas and settings on its database; neither may bend our session.
 SETTINGS = {
     "application_name": "database-service",
-    # A tenant may put functions in its schemas and settings on its database; neither may bend our session.
     "search_path": "pg_catalog, pg_temp",
     "role": "none",
     "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "idle_session_timeout": "0",
+    "quote_all_identifiers": "off",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "30s",
     "client_min_messages": "warning",
 }
+
+UNBENT = {
+    "role": "none",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "tcp_user_timeout": "0",
+    "quote_all_identifiers": "off",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "3",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "bytea_output": "hex",
+}
+"""For those who carry or compare rows: no time runs out, and texts are read as they were written."""
+
+TRANSACTION_TIMEOUT_SINCE = 17
+"""A server that does not know a setting refuses a session that begins with it."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -119,6 +148,7 @@ class AdminSessions:
         with speaking_of(admin):
             conn = await connect(admin, self._patience, database, self._settings())
             try:
+                await unhurry(conn)
                 yield Session(conn, self._on_statement)
             finally:
                 await farewell(conn)
@@ -182,6 +212,12 @@ async def connect(
         statement_cache_size=0,
     )
     return conn
+
+
+async def unhurry(conn: Connection) -> None:
+    """What a tenant has set for its database does not end our transactions."""
+    if conn.get_server_version() >= (TRANSACTION_TIMEOUT_SINCE,):
+        await conn.execute("SET transaction_timeout = 0")
 
 
 async def farewell(conn: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -1,12 +1,15 @@
 """The statements we send to tenant servers, as values. Names and texts are quoted by the server that will run them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from itertools import accumulate, pairwise
 
 from database_service.domain.plans import Limits
+
+FIRST_OURS = 16384
+"""Objects with lower ids are PostgreSQL's own."""
 
 OWNER_MARK = "database-service: owner of a tenant database"
 """The comment by which we know an owner role again. Only a superuser, or who administers the role, can write it."""
@@ -216,6 +219,25 @@ _MOVER = f"LOGIN INHERIT BYPASSRLS NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICA
 def lend(role: str, mover: str) -> Script:
     """What `role` may, and to make things that are its own."""
     return Script("GRANT %I TO %I WITH INHERIT TRUE, SET TRUE", (role, mover))
+
+
+def show(what: str, names: Sequence[str], mover: str) -> Script:
+    """`what` has places for the names. A superuser grants as the owner, so the owner could do the same."""
+    privilege = "USAGE" if what.startswith("SCHEMA") else "SELECT"
+    return Script(f"GRANT {privilege} ON {what} TO %I", (*names, mover))
+
+
+def show_settings(mover: str) -> Script:
+    return Script("GRANT SELECT ON pg_catalog.pg_db_role_setting TO %I", (mover,))
+
+
+def hide_settings(mover: str) -> Script:
+    return Script("REVOKE SELECT ON pg_catalog.pg_db_role_setting FROM %I", (mover,))
+
+
+def forget_settings(role: str, database: str) -> Script:
+    """Whoever acted as the role may have set something for its next session."""
+    return Script("ALTER ROLE %I RESET ALL; ALTER ROLE %I IN DATABASE %I RESET ALL", (role, role, database))
 
 
 def unlimit_database(name: str) -> Script:

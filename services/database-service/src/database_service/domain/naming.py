@@ -30,6 +30,11 @@ def mover_role(random: bytes) -> str:
     return f"m_{short(random)}"
 
 
+def shape_database(mover: str) -> str:
+    """Where definitions are made again to be compared. Nobody may ask for a name that begins like this."""
+    return f"{OUR_PREFIX}shape_{mover}"
+
+
 def server_name(kind: str, random: bytes) -> str:
     return f"{kind}-{short(random)[:8]}"
 

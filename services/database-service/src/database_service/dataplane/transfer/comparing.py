@@ -4,9 +4,10 @@ Every difference is told by the name of an object and by counts, never by what i
 """
 
 import asyncio
+import contextlib
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -15,12 +16,15 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from database_service.dataplane import ddl
 from database_service.dataplane.connect import AdminSessions, Session, speaking_of
 from database_service.dataplane.transfer import belongings
 from database_service.dataplane.transfer.belongings import Belongings
 from database_service.dataplane.transfer.movers import Reader, reading
 from database_service.dataplane.transfer.programs import Programs, Reach
+from database_service.dataplane.transfer.shapes import Shapes
 from database_service.dataplane.transfer.surveying import FIRST_OURS, roles_of
+from database_service.domain.errors import TransferFailed
 from database_service.domain.tenancy import Admin
 from database_service.domain.transfers import Passage
 
@@ -65,7 +69,7 @@ _POPULATED = f"""{_NAMED}
 SELECT name, relispopulated AS populated FROM tables JOIN pg_class USING (oid) WHERE tables.relkind = 'm'
 """
 
-_LARGE_OBJECTS = """
+_LARGE_OBJECTS = f"""
 WITH pages AS (SELECT loid, pageno, rtrim(data, '\\x00'::bytea) AS data, pageno * 2048::int8 + length(data) AS upto
                FROM pg_largeobject),
 contents AS (SELECT loid, max(upto) AS bytes,
@@ -76,6 +80,7 @@ objects AS (
            md5(concat_ws(':', pg_get_userbyid(lomowner), obj_description(oid, 'pg_largeobject'), (
                SELECT string_agg(said, ',' ORDER BY said COLLATE "C") FROM aclexplode(lomacl), concat_ws(
                    ':', pg_get_userbyid(grantor), pg_get_userbyid(grantee), privilege_type, is_grantable) AS said
+               WHERE coalesce(shobj_description(grantee, 'pg_authid'), '') <> '{ddl.MOVER_MARK}'
            ), bytes, digest)) AS digest
     FROM pg_largeobject_metadata LEFT JOIN contents ON loid = oid
 )
@@ -87,6 +92,8 @@ SELECT count(*) AS number, sum(hashtextextended(oid || digest COLLATE "C", 0)) A
 """
 
 _EACH_LARGE_OBJECT = f"{_LARGE_OBJECTS} SELECT oid, digest FROM objects"
+
+_ROLES = "SELECT rolname::text AS name FROM pg_authid WHERE rolname::text = ANY ($1::text[])"
 
 _COUNTS = f"""
 WITH things AS (
@@ -152,10 +159,12 @@ class Comparing:
     source: Side
     target: Side
     passfile: Path
+    readmit: Callable[[], Awaitable[None]]
+    """Ends what the mover does on the target, and sets its password again."""
 
     async def run(self) -> Sequence[str]:
-        parts = await together(self._rows(), self._sequences(), self._catalogs(), self._definitions())
-        found = list(chain.from_iterable(parts))
+        parts = await together(self._rows(), self._sequences(), self._catalogs())
+        found = [*chain.from_iterable(parts), *await self._definitions()]
         return found if len(found) <= MOST_TOLD else [*found[:MOST_TOLD], f"… and {len(found) - MOST_TOLD} more."]
 
     # -- as the mover -------------------------------------------------------------------------------------------------
@@ -200,7 +209,9 @@ class Comparing:
             self.unhurried.inside(self.source.admin, self.source.database) as there,
             self.unhurried.inside(self.target.admin, self.target.database) as here,
         ):
-            theirs, ours = await together(self._known(there, self.source), self._known(here, self.target))
+            standing = [{row["name"] for row in await each.rows(_ROLES, self._roles)} for each in (there, here)]
+            both = sorted(standing[0] & standing[1])
+            theirs, ours = await together(self._known(there, self.source, both), self._known(here, self.target, both))
             return [
                 *_counts(theirs.counts, ours.counts),
                 *(f"The materialized view {name} is populated on one side only."
@@ -209,23 +220,49 @@ class Comparing:
                 *belongings.differences(theirs.belongings, ours.belongings),
             ]  # fmt: skip
 
-    async def _known(self, session: Session, side: Side) -> Known:
+    @property
+    def _roles(self) -> Sequence[str]:
+        return list(roles_of(self.passage.tenant))
+
+    async def _known(self, session: Session, side: Side, roles: Sequence[str]) -> Known:
+        """`roles` are on both sides: a login that was made since is on one only."""
         with speaking_of(side.admin):
             return Known(
                 counts={row["kind"]: row["number"] for row in await session.rows(_COUNTS)},
                 populated={row["name"]: row["populated"] for row in await session.rows(_POPULATED)},
                 large_objects=await session.row(_ALL_LARGE_OBJECTS),
-                belongings=await belongings.read(session, side.database, roles_of(self.passage.tenant)),
+                belongings=await belongings.read(session, side.database, roles),
             )
 
     # -- by pg_dump ---------------------------------------------------------------------------------------------------
 
     async def _definitions(self) -> Sequence[str]:
+        """As they are; where they read differently, the source's made again; and where they still do, both made again.
+
+        A copy was made once more than its source, and what is moved back once less.
+        """
         theirs, ours = await together(*(self._schema(side) for side in (self.source, self.target)))
+        if theirs != ours:
+            theirs = await self._again(self.source, "source")
+        if theirs != ours:
+            with contextlib.suppress(TransferFailed):  # what cannot be made again is told as it reads
+                # What was made again may have run as the mover, and have given its password to somebody.
+                await self.readmit()
+                ours = await self._again(self.target, "target")
         return list(_of_definitions(theirs, ours))
 
     async def _schema(self, side: Side) -> Counter[Entry]:
-        return entries(await self.programs.schema(Reach(side.admin, side.database, self.passage.mover, self.passfile)))
+        return self._entries(await self.programs.schema(self._reach(side)))
+
+    async def _again(self, side: Side, called: str) -> Counter[Entry]:
+        shapes = Shapes(self.unhurried, self.programs, self.passage, self.passfile)
+        return self._entries(await shapes.again(self._reach(side), self.passfile.parent / called))
+
+    def _entries(self, schema: str) -> Counter[Entry]:
+        return entries(schema, self.passage.mover.role)
+
+    def _reach(self, side: Side) -> Reach:
+        return Reach(side.admin, side.database, self.passage.mover, self.passfile)
 
 
 async def together(*parts: Coroutine[Any, Any, T]) -> Sequence[T]:
@@ -286,12 +323,18 @@ _UNLIKE_ANYHOW = re.compile(
 _ENTRY = re.compile(r"^--\n-- Name: (.*); Type: ([A-Z ]+); Schema: (.*); Owner: .*\n--\n", re.MULTILINE)
 
 
-def entries(schema: str) -> Counter[Entry]:
-    """What a dump of definitions consists of. The order of grants is that in which they once were made: sorted."""
-    parts = _ENTRY.split(_UNLIKE_ANYHOW.sub("", schema))
+def entries(schema: str, mover: str) -> Counter[Entry]:
+    """What a dump of definitions consists of, without what the mover was shown on one side only.
+
+    The order of grants is that in which they once were made: sorted.
+    """
+    shown = re.compile(rf"^GRANT (?:SELECT|USAGE) ON .* TO {re.escape(mover)};$\n?", re.MULTILINE)
+    parts = _ENTRY.split(shown.sub("", _UNLIKE_ANYHOW.sub("", schema)))
     found = [("the beginning of the dump", parts[0])]
     for name, kind, namespace, text in zip(*(parts[n::4] for n in (1, 2, 3, 4)), strict=True):
         body = "\n".join(sorted(text.splitlines())) if kind.endswith("ACL") else text
+        if not body.strip():
+            continue
         found.append((f"{kind.lower()} {namespace}.{name}".replace(" -.", " "), body.strip()))
     return Counter(found)
 

@@ -26,6 +26,8 @@ ALMOST = 0.99
 
 _EXTENSION_ENTRY = re.compile(r"\d+; (?:3079 \d+ EXTENSION|0 0 COMMENT - EXTENSION) ")
 """In a table of contents; 3079 is the catalog of extensions. We make them ourselves: many need a superuser."""
+_CATALOG_ENTRY = re.compile(r"\d+; 0 0 ACL pg_catalog ")
+"""What the mover was shown for the dump. No tenant can grant what is PostgreSQL's own."""
 _SCHEMA_ENTRY = re.compile(r"\d+; 2615 (\d+) SCHEMA ")
 
 _FOUND = f"""
@@ -66,7 +68,7 @@ class Copying:
         passfile = write_passfile(self.folder, self.passage.mover)
         try:
             async with self._watched("dumping", self._dumped, found.data_bytes):
-                await self.programs.dump(self._source(found, passfile), self._dump, self.compression)
+                await self._dump_all(self._source(found, passfile))
             async with self._watched("restoring", self._restored, found.size_bytes):
                 await self._restore(found, passfile)
         finally:
@@ -86,19 +88,7 @@ class Copying:
             for name in (*passage.stale, passage.staging):
                 await _drop(session, passage, name)
             await session.run(*await self._roles(session))
-            await session.run(
-                ddl.create_database(
-                    passage.staging,
-                    passage.tenant.owner_role,
-                    naming.template_database(surveying.COPIED_FROM),
-                    ddl.Strategy.WAL_LOG,
-                ),
-                ddl.open_database(passage.staging, passage.tenant.owner_role, passage.tenant.limits),
-                ddl.unlimit_database(passage.staging),
-            )
-            trusted = {row["name"] for row in await session.rows(_TRUSTED)}
-        async with self.sessions.inside(passage.target, passage.staging) as inside:
-            await inside.run(*_foundations(found, trusted, roles_of(passage.tenant)))
+        await lay(self.sessions, passage, passage.staging, found)
 
     async def _roles(self, session: Session) -> Sequence[Script]:
         """One transaction: no login is ever open."""
@@ -123,13 +113,13 @@ class Copying:
     def _source(self, found: Found, passfile: Path) -> Reach:
         return Reach(self.passage.source, found.name, self.passage.mover, passfile)
 
+    async def _dump_all(self, reach: Reach) -> None:
+        async with dumpable(self.sessions, reach):
+            await self.programs.dump(reach, self._dump, self.compression)
+
     async def _restore(self, found: Found, passfile: Path) -> None:
-        contents = self._dump / "contents"
-        made = {each.schema_oid for each in found.extensions}
-        lines = await self.programs.contents(self._dump)
-        contents.write_text("\n".join(_without_what_we_made(lines, made)))
         reach = Reach(self.passage.target, self.passage.staging, self.passage.mover, passfile)
-        await self.programs.restore(reach, self._dump, contents)
+        await restore(self.programs, reach, self._dump, found)
 
     # -- how far it is ------------------------------------------------------------------------------------------------
 
@@ -169,15 +159,57 @@ class Copying:
             await session.run(*belongings.scripts(there, here, passage.staging), ddl.unlimit_database(passage.staging))
 
 
+async def found_in(inside: Session, name: str) -> Found:
+    return Found(name, await surveying.extensions(inside), **await inside.row(_FOUND))
+
+
 async def look(sessions: AdminSessions, passage: Passage) -> Found:
     """What there is to copy. MoveBlocked where it cannot be."""
     async with sessions.on(passage.source) as outside:
         name = (await databases.look(outside, passage.tenant)).require_database(passage.tenant)
         async with sessions.inside(passage.source, name) as inside:
-            extensions = await surveying.extensions(inside)
-            if blockers := await surveying.obstacles(outside, inside, passage.tenant, name, extensions):
+            found = await found_in(inside, name)
+            if blockers := await surveying.obstacles(outside, inside, passage.tenant, name, found.extensions):
                 raise MoveBlocked(blockers)
-            return Found(name, extensions, **await inside.row(_FOUND))
+            return found
+
+
+@asynccontextmanager
+async def dumpable(sessions: AdminSessions, reach: Reach) -> AsyncIterator[None]:
+    """For as long as this is open: pg_dump reads the settings of databases when it writes an archive.
+
+    They are everybody's, so only while no function of a tenant's runs as the mover on this server.
+    """
+    async with sessions.inside(reach.admin, reach.database) as inside:
+        await inside.run(ddl.show_settings(reach.mover.role))
+    try:
+        yield
+    finally:
+        async with sessions.inside(reach.admin, reach.database) as inside:
+            await inside.run(ddl.hide_settings(reach.mover.role))
+
+
+async def lay(sessions: AdminSessions, passage: Passage, name: str, found: Found) -> None:
+    """An empty database of the tenant's on the target, with the extensions that were found; only a mover can enter it."""
+    owner = passage.tenant.owner_role
+    template = naming.template_database(surveying.COPIED_FROM)
+    async with sessions.on(passage.target) as session:
+        await session.run(
+            ddl.create_database(name, owner, template, ddl.Strategy.WAL_LOG),
+            ddl.open_database(name, owner, passage.tenant.limits),
+            ddl.unlimit_database(name),
+        )
+        trusted = {row["name"] for row in await session.rows(_TRUSTED)}
+    async with sessions.inside(passage.target, name) as inside:
+        await inside.run(*_foundations(found, trusted, roles_of(passage.tenant)))
+
+
+async def restore(programs: Programs, reach: Reach, dump: Path, found: Found) -> None:
+    """All of the dump but what was laid already."""
+    contents = dump / "contents"
+    made = {each.schema_oid for each in found.extensions}
+    contents.write_text("\n".join(_without_what_we_made(await programs.contents(dump), made)))
+    await programs.restore(reach, dump, contents)
 
 
 def _bytes_in(directory: Path) -> int:
@@ -208,5 +240,7 @@ def _foundations(found: Found, trusted: set[str], tenant_roles: Sequence[str]) -
 def _without_what_we_made(contents: Sequence[str], schemas: set[int]) -> Iterator[str]:
     for line in contents:
         schema = _SCHEMA_ENTRY.match(line)
-        if not _EXTENSION_ENTRY.match(line) and not (schema and int(schema[1]) in schemas):
+        if not (_EXTENSION_ENTRY.match(line) or _CATALOG_ENTRY.match(line)) and not (
+            schema and int(schema[1]) in schemas
+        ):
             yield line

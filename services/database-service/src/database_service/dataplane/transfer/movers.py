@@ -14,6 +14,7 @@ import asyncpg
 from database_service.dataplane import ddl, ending, roles
 from database_service.dataplane.connect import (
     SETTINGS,
+    UNBENT,
     AdminSessions,
     Connection,
     OnStatement,
@@ -22,67 +23,101 @@ from database_service.dataplane.connect import (
     connect,
     farewell,
     speaking_of,
+    unhurry,
 )
+from database_service.dataplane.ddl import Script
+from database_service.domain import naming
 from database_service.domain.errors import NameTaken
 from database_service.domain.tenancy import Admin, LoginSpec
 
 PATIENCE = Patience(statement=timedelta(hours=6))
 """A statement over the rows of one table takes as long as there are rows."""
 
-READS_ALL = "pg_read_all_data"
-"""An owner may take rights from itself, and its data has to come along nevertheless."""
+_READING = SETTINGS | UNBENT | {"row_security": "off", "default_transaction_read_only": "on", "jit": "off"}
 
-# Texts that are compared must not depend on what a tenant has set for its database.
-_READING = SETTINGS | {
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "bytea_output": "hex",
-    "extra_float_digits": "3",
-    "lc_monetary": "C",
-    "xmloption": "content",
-    "row_security": "off",
-    "default_transaction_read_only": "on",
-    "statement_timeout": "0",
-    "jit": "off",
-}
-
-_WRITING = SETTINGS | {"statement_timeout": "0", "client_min_messages": "error"}
+_WRITING = SETTINGS | UNBENT | {"client_min_messages": "error"}
 
 _LOOK = """
 SELECT (now() + interval '1 day')::text AS until, EXISTS (SELECT FROM pg_authid WHERE rolname::text = $1) AS there,
        EXISTS (SELECT FROM pg_authid WHERE rolname::text = $1 AND NOT rolsuper
-                 AND shobj_description(oid, 'pg_authid') = $2) AS ours
+                 AND shobj_description(oid, 'pg_authid') = $2) AS ours,
+       ARRAY(SELECT rolname::text FROM pg_authid WHERE rolname::text = ANY ($3::text[]) ORDER BY rolname) AS lenders,
+       ARRAY(SELECT name FROM pg_settings WHERE name = 'transaction_timeout') AS timeouts
 """
+
+_UNREADABLE = f"""
+WITH mover AS (SELECT oid FROM pg_authid WHERE rolname::text = $1)
+SELECT 'SCHEMA %I' AS what, ARRAY[nspname::text] AS names FROM pg_namespace, mover
+WHERE pg_has_role(mover.oid, nspowner, 'USAGE') AND NOT has_schema_privilege(mover.oid, pg_namespace.oid, 'USAGE')
+UNION ALL
+SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE %I.%I' ELSE 'TABLE %I.%I' END, ARRAY[nspname::text, relname::text]
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace, mover
+WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND c.oid >= {ddl.FIRST_OURS}
+  AND pg_has_role(mover.oid, relowner, 'USAGE')
+  AND NOT CASE relkind WHEN 'S' THEN has_sequence_privilege(mover.oid, c.oid, 'SELECT')
+                       ELSE has_table_privilege(mover.oid, c.oid, 'SELECT') END
+UNION ALL
+SELECT 'LARGE OBJECT ' || l.oid, ARRAY[]::text[] FROM pg_largeobject_metadata l, mover
+WHERE lomacl IS NOT NULL AND pg_has_role(mover.oid, lomowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM aclexplode(lomacl) AS acl WHERE privilege_type = 'SELECT'
+                    AND (grantee = 0 OR pg_has_role(mover.oid, grantee, 'USAGE')))
+"""
+"""What a tenant's roles own and have taken from themselves. It has to come along nevertheless."""
 
 
 async def admit(session: Session, mover: str, verifier: str, database: str, lenders: Sequence[str]) -> None:
-    """The mover can enter this database for a day, and may what these roles may.
+    """The mover can enter this database for a day, and may what those of these roles may that are there.
 
-    Sessions it had are ended: they are a dead attempt's.
+    Nothing more is ever lent: a tenant's function runs as the mover. Sessions it had are ended: they are a dead attempt's.
     """
-    found = await session.row(_LOOK, mover, ddl.MOVER_MARK)
+    found = await session.row(_LOOK, mover, ddl.MOVER_MARK, list(lenders))
     if found["there"] and not found["ours"]:
         raise _not_ours(mover)
     make = ddl.renew_mover if found["there"] else ddl.create_mover
-    lent = (ddl.lend(role, mover) for role in (*lenders, READS_ALL))
-    await session.run(ddl.joined((make(mover, verifier, found["until"]), *lent, ddl.unlimit_database(database))))
+    lent = (ddl.lend(role, mover) for role in found["lenders"])
+    timeless = (ddl.set_for(database, mover, name, "0") for name in found["timeouts"])
+    await session.run(
+        ddl.joined((
+            make(mover, verifier, found["until"]), *lent, ddl.forget_settings(mover, database), *timeless,
+            ddl.unlimit_database(database),
+        ))
+    )  # fmt: skip
     await ending.end_sessions(session, (), (mover,))
+
+
+async def show(inside: Session, mover: str) -> None:
+    """It may read what the tenant's roles own and have taken from themselves, object by object, until it is dismissed."""
+    hidden = await inside.rows(_UNREADABLE, mover)
+    shown = (ddl.show(row["what"], row["names"], mover) for row in hidden)
+    await inside.run(ddl.joined((ddl.hide_settings(mover), *shown)))
 
 
 async def silence(session: Session, mover: str) -> None:
     """Nothing is done in its name any more, until it is admitted again."""
-    found = await session.row(_LOOK, mover, ddl.MOVER_MARK)
+    found = await session.row(_LOOK, mover, ddl.MOVER_MARK, [])
     if found["ours"]:
         await roles.shut_out(session, mover)
+
+
+_SHAPE = """
+SELECT datname::text AS name FROM pg_database
+WHERE datname::text = $1 AND shobj_description(datdba, 'pg_authid') = $2
+"""
+
+
+async def shapes_of(session: Session, mover: str) -> Sequence[Script]:
+    """What drops the database in which definitions were made again for this mover."""
+    found = await session.rows(_SHAPE, naming.shape_database(mover), ddl.OWNER_MARK)
+    return [step for row in found for step in ddl.drop_database(row["name"])]
 
 
 async def dismiss(sessions: AdminSessions, admin: Admin, mover: str) -> None:
     """See Transfers.dismiss."""
     async with sessions.on(admin) as session:
-        found = await session.row(_LOOK, mover, ddl.MOVER_MARK)
+        found = await session.row(_LOOK, mover, ddl.MOVER_MARK, [])
         if found["there"] and not found["ours"]:
             raise _not_ours(mover)
+        await session.run(*await shapes_of(session, mover))
         if found["there"]:
             await roles.shut_out(session, mover)
             await roles.forget(sessions, session, admin, mover)
@@ -105,6 +140,8 @@ async def reading(admin: Admin, mover: LoginSpec, database: str) -> AsyncIterato
     with speaking_of(admin):
         conn = await connect(as_mover(admin, mover), PATIENCE, database, _READING)
     try:
+        with speaking_of(admin):
+            await unhurry(conn)
         yield Reader(admin, conn)
     finally:
         await farewell(conn)
@@ -115,6 +152,7 @@ async def analyze(admin: Admin, mover: LoginSpec, database: str, on_statement: O
     with speaking_of(admin):
         conn = await connect(as_mover(admin, mover), PATIENCE, database, _WRITING)
         try:
+            await unhurry(conn)
             await Session(conn, on_statement).run(ddl.analyze())
         finally:
             await farewell(conn)

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from database_service.dataplane import databases, ddl, roles
@@ -16,7 +17,7 @@ from database_service.dataplane.transfer.comparing import Comparing, Side
 from database_service.dataplane.transfer.copying import Copying
 from database_service.dataplane.transfer.programs import Programs, write_passfile
 from database_service.dataplane.transfer.surveying import roles_of
-from database_service.domain.errors import MoveBlocked, ServiceError, TenantServerUnavailable
+from database_service.domain.errors import MoveBlocked, ServiceError, TenantServerUnavailable, TransferFailed
 from database_service.domain.tenancy import Admin, TenantSpec
 from database_service.domain.transfers import Passage, Progress, Survey
 
@@ -69,9 +70,11 @@ class TenantTransfers:
         copy = Copying(self._sessions, self._programs, passage, verifiers, folder, self._compression, told)
         async with self._silent_if_it_fails(passage):
             await self._admit(passage.source, passage, found.name)
+            await self._show(passage.source, passage, found.name)
             await copy.make_room(found)
             await self._admit(passage.target, passage, passage.staging)
-            await copy.carry(found)
+            with _own_files():
+                await copy.carry(found)
 
     async def compare(self, passage: Passage) -> Sequence[str]:
         here = replace(passage.tenant, name=passage.staging, physical_name=passage.staging)
@@ -80,9 +83,11 @@ class TenantTransfers:
         async with self._silent_if_it_fails(passage):
             for side in (source, target):
                 await self._admit(side.admin, passage, side.database)
-            with tempfile.TemporaryDirectory(prefix="database-service-") as folder:
+                await self._show(side.admin, passage, side.database)
+            with _own_files(), tempfile.TemporaryDirectory(prefix="database-service-") as folder:
                 passfile = write_passfile(Path(folder), passage.mover)
-                comparing = Comparing(self._unhurried, self._programs, passage, source, target, passfile)
+                readmit = partial(self._admit, passage.target, passage, target.database)
+                comparing = Comparing(self._unhurried, self._programs, passage, source, target, passfile, readmit)
                 return await comparing.run()
 
     async def discard(self, target: Admin, tenant: TenantSpec, stagings: Sequence[str]) -> None:
@@ -106,6 +111,11 @@ class TenantTransfers:
                 raise MoveBlocked(inside)
             await movers.admit(session, passage.mover.role, verifier, database, roles_of(passage.tenant))
 
+    async def _show(self, admin: Admin, passage: Passage, database: str) -> None:
+        """Not before a restore: only what is there can be shown."""
+        async with self._unhurried.inside(admin, database) as inside:
+            await movers.show(inside, passage.mover.role)
+
     @asynccontextmanager
     async def _silent_if_it_fails(self, passage: Passage) -> AsyncIterator[None]:
         """A program that is killed leaves its statements running on the server: those end too."""
@@ -120,3 +130,12 @@ class TenantTransfers:
     async def _silence(self, admin: Admin, mover: str) -> None:
         async with self._sessions.on(admin) as session:
             await movers.silence(session, mover)
+
+
+@contextmanager
+def _own_files() -> Iterator[None]:
+    """A full or missing disk of ours is no reason to stop trying."""
+    try:
+        yield
+    except OSError as e:
+        raise TransferFailed(f"The files of the move cannot be written here: {e.strerror or type(e).__name__}.") from e

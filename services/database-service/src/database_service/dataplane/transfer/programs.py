@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from database_service.dataplane.connect import Moment, OnStatement
+from database_service.dataplane.connect import UNBENT, Moment, OnStatement
 from database_service.domain.errors import TransferFailed
 from database_service.domain.tenancy import Admin, LoginSpec
 
@@ -19,16 +19,21 @@ ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_AL
 TAIL_BYTES = 256 * 1024
 _CHUNK = 64 * 1024
 
+
+def _unsplit(value: str) -> str:
+    """One option, whatever spaces are in it."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
 _OPTIONS = " ".join(
-    f"-c {name}={value}"
+    f"-c {name}={_unsplit(value)}"
     for name, value in {
         # What a tenant has set for its database must not bend these sessions either.
-        "role": "none",
-        "default_transaction_read_only": "off",
-        "statement_timeout": "0",
+        **UNBENT,
         # One flush at the end, by a session of ours, is as durable as one for every statement.
         "synchronous_commit": "off",
         "client_min_messages": "error",
+        "client_encoding": "UTF8",
     }.items()
 )
 
@@ -102,6 +107,11 @@ class Programs:
             "--no-sync",
             "--no-tablespaces",
         ]
+        await self._effect("pg_dump", [*how, f"--file={into}", f"--dbname={reach.conninfo()}"])
+
+    async def dump_definitions(self, reach: Reach, into: Path) -> None:
+        """All but the data, as a directory."""
+        how = ["--schema-only", "--format=directory", "--no-sync", "--no-tablespaces"]
         await self._effect("pg_dump", [*how, f"--file={into}", f"--dbname={reach.conninfo()}"])
 
     async def restore(self, reach: Reach, dump: Path, contents: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from database_service.dataplane import databases
+from database_service.dataplane import databases, ddl
 from database_service.dataplane.connect import AdminSessions, Session
 from database_service.dataplane.transfer import belongings, fencing
 from database_service.domain import naming
@@ -16,8 +16,7 @@ from database_service.domain.transfers import MOVABLE_EXTENSIONS, Survey
 FEW = 5
 """So many of a kind are named; the others are counted."""
 
-FIRST_OURS = 16384
-"""Objects with lower ids are PostgreSQL's own."""
+FIRST_OURS = ddl.FIRST_OURS
 
 COPIED_FROM = "default"
 """A copy brings all its objects along, so it begins in the template that has none."""
@@ -107,7 +106,7 @@ LEFT JOIN (SELECT oid, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s ', pg_get_
                   CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' WHEN 'T' THEN 'TYPES'
                                      WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END AS kind
            FROM pg_default_acl) AS future ON class = 'pg_default_acl'::regclass AND future.oid = objects.oid
-WHERE NOT is_part
+WHERE NOT is_part AND coalesce(shobj_description(entry.grantee, 'pg_authid'), '') <> '{ddl.MOVER_MARK}'
   AND (entry.grantor <> owner
        OR entry.grantee <> 0 AND pg_get_userbyid(entry.grantee)::text <> ALL ($1::text[] || 'pg_database_owner'::text))
 ORDER BY what, privilege
