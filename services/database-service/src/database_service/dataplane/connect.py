@@ -57,9 +57,6 @@ UNBENT = {
 }
 """For those who carry or compare rows: no time runs out, and texts are read as they were written."""
 
-TRANSACTION_TIMEOUT_SINCE = 17
-"""A server that does not know a setting refuses a session that begins with it."""
-
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -146,9 +143,8 @@ class AdminSessions:
     async def inside(self, admin: Admin, database: str) -> AsyncIterator[Session]:
         """A session in another database, for this once: one that stayed would be in the way of a rename."""
         with speaking_of(admin):
-            conn = await connect(admin, self._patience, database, self._settings())
+            conn = await connect_unhurried(admin, self._patience, database, self._settings())
             try:
-                await unhurry(conn)
                 yield Session(conn, self._on_statement)
             finally:
                 await farewell(conn)
@@ -214,10 +210,14 @@ async def connect(
     return conn
 
 
-async def unhurry(conn: Connection) -> None:
-    """What a tenant has set for its database does not end our transactions."""
-    if conn.get_server_version() >= (TRANSACTION_TIMEOUT_SINCE,):
-        await conn.execute("SET transaction_timeout = 0")
+async def connect_unhurried(
+    admin: Admin, patience: Patience, database: str, settings: dict[str, str]
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """The same, with no end to a transaction: what a tenant set for its database counts from the first moment on."""
+    try:
+        return await connect(admin, patience, database, settings | {"transaction_timeout": "0"})
+    except asyncpg.UndefinedObjectError:  # before PostgreSQL 17 nobody can set it
+        return await connect(admin, patience, database, settings)
 
 
 async def farewell(conn: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -20,10 +20,9 @@ from database_service.dataplane.connect import (
     OnStatement,
     Patience,
     Session,
-    connect,
+    connect_unhurried,
     farewell,
     speaking_of,
-    unhurry,
 )
 from database_service.dataplane.ddl import Script
 from database_service.domain import naming
@@ -138,10 +137,8 @@ class Reader:
 @asynccontextmanager
 async def reading(admin: Admin, mover: LoginSpec, database: str) -> AsyncIterator[Reader]:
     with speaking_of(admin):
-        conn = await connect(as_mover(admin, mover), PATIENCE, database, _READING)
+        conn = await connect_unhurried(as_mover(admin, mover), PATIENCE, database, _READING)
     try:
-        with speaking_of(admin):
-            await unhurry(conn)
         yield Reader(admin, conn)
     finally:
         await farewell(conn)
@@ -150,9 +147,8 @@ async def reading(admin: Admin, mover: LoginSpec, database: str) -> AsyncIterato
 async def analyze(admin: Admin, mover: LoginSpec, database: str, on_statement: OnStatement) -> None:
     """Expressions of indexes are looked at as well, so not even this is done by a superuser."""
     with speaking_of(admin):
-        conn = await connect(as_mover(admin, mover), PATIENCE, database, _WRITING)
+        conn = await connect_unhurried(as_mover(admin, mover), PATIENCE, database, _WRITING)
         try:
-            await unhurry(conn)
             await Session(conn, on_statement).run(ddl.analyze())
         finally:
             await farewell(conn)
