@@ -68,6 +68,19 @@ async def test_nothing_of_our_own_environment_reaches_it(local: Bench, monkeypat
 
 
 @ROOT
+async def test_what_the_caller_asked_for_does_nothing_while_its_launcher_is_still_root(
+    local: Bench, folder: Path
+) -> None:
+    """The loader writes a file for each program that runs with these, as whoever runs it."""
+    written = folder / "written"
+    written.mkdir()
+    written.chmod(0o777)
+    spec = local.spec(env={"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": str(written / "by"), "PYTHONHOME": ""})
+    uid = local.told(await well(local, spec))["uid"]
+    assert {file.stat().st_uid for file in written.iterdir()} == {uid}
+
+
+@ROOT
 async def test_each_has_an_account_of_its_own_and_none_can_read_anothers_login(local: Bench, home: Path) -> None:
     one, two = local.spec(), local.spec(login=login_of("u_2"))
     uids = [local.told(await well(local, spec))["uid"] for spec in (one, two)]

@@ -10,6 +10,7 @@ Everything that blocks runs in a thread. Files and locks: see `places`; how one 
 import asyncio
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -154,12 +155,14 @@ class ProcessWorkloads:
         words = [str(life), str(lock), str(account.uid), str(account.gid), *self._command_of(spec, account)]
         # Nothing of our own environment reaches it: that names the files with our tokens.
         base = {"PATH": PATH, "HOME": str(place.own), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+        # What the caller asked for is not our environment while we are root: LD_PRELOAD there would be root's.
+        told = base | handing.environment(spec, place.login, HOST, identity.port)
         try:
             done = subprocess.run(  # noqa: S603  our own program; the command is a list of words, and no shell reads it
                 [sys.executable, "-I", launch.__file__, *words],
-                env=base | handing.environment(spec, place.login, HOST, identity.port),
+                env=base,
+                input=json.dumps(told),
                 cwd=place.own,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.PIPE,
                 pass_fds=(life, lock),
