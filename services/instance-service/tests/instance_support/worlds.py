@@ -136,6 +136,9 @@ class FakeWorkloads:
     """A runner of workloads. `begun` counts what was started in its life; `specs` is what runs or is kept, by id."""
 
     fails: str | None = None
+    last_words: str = "it ended with code 1"
+    defect: InstanceId | None = None
+    """Looking at this one raises what nobody thought of."""
     healthy: bool = True
     away: bool = False
     effect: Effect = _nothing
@@ -154,12 +157,14 @@ class FakeWorkloads:
         self.effect("after ensure")
 
     async def observe(self, instance_id: InstanceId) -> Seen:
+        if instance_id == self.defect:
+            raise ZeroDivisionError
         if self.away:
             return Seen(Presence.UNKNOWN, detail="the engine does not answer")
         if instance_id not in self.specs:
             return Seen(Presence.ABSENT)
         if instance_id in self.stopped:
-            return Seen(Presence.STOPPED, detail="it ended with code 1")
+            return Seen(Presence.STOPPED, detail=self.last_words)
         version = self.specs[instance_id].version
         return Seen(Presence.RUNNING, self.healthy, Address("127.0.0.1", 8000), version, "" if self.healthy else "500")
 

@@ -126,6 +126,37 @@ async def test_a_workload_that_ended_is_started_again(house: House) -> None:
     assert len(house.workloads.begun) == 2
 
 
+async def test_what_a_workload_says_last_can_always_be_written_down(house: House) -> None:
+    running = await _running(house)
+    house.workloads.stopped.add(running.id)
+    house.workloads.last_words = "torn \x00\x1b[31m\ud800 words"
+    house.workloads.fails = "no \x00 image"
+    house.clock.forward(timedelta(seconds=11))
+    await sweep(house.deps)
+    starting = await house.until(running.id, Status.STARTING)
+    house.clock.forward(timedelta(seconds=2))
+    await sweep(house.deps)
+    assert (await house.instance(starting.id)).last_error == "no   image"
+    async with house.deps.db.connection() as conn:
+        assert "torn   [31m  words" in await conn.fetchval("SELECT string_agg(why, '') FROM events")
+
+
+async def test_a_defect_is_a_failure_that_is_said_and_tried_again(house: House) -> None:
+    running, neighbour = await _running(house), await _running(house)
+    house.workloads.defect = running.id
+    house.clock.forward(timedelta(seconds=11))
+    await sweep(house.deps)
+    held = await house.instance(running.id)
+    assert (held.status, held.attempts, held.last_error) == (Status.RUNNING, 1, "a defect: ZeroDivisionError")
+    assert held.due_at
+    assert held.due_at > house.clock()
+    assert (await house.instance(neighbour.id)).last_error is None
+    house.workloads.defect = None
+    await house.pass_time(timedelta(seconds=20))
+    mended = await house.instance(running.id)
+    assert (mended.attempts, mended.last_error) == (0, None)
+
+
 async def test_a_moved_database_restarts_the_workload_with_its_new_address(house: House) -> None:
     running = await _running(house)
     house.databases.move(running.id, 6000)

@@ -10,7 +10,7 @@ import structlog
 
 from instance_service.deps import Deps
 from instance_service.domain.databases import DatabaseSeen, Following, State
-from instance_service.domain.errors import DatabaseRefused, ServiceError
+from instance_service.domain.errors import DatabaseRefused, ServiceError, Unavailable
 from instance_service.domain.ids import InstanceId
 from instance_service.domain.instances import (
     RESTING,
@@ -32,6 +32,7 @@ from instance_service.domain.instances import (
     World,
     decide,
 )
+from instance_service.domain.wording import plain
 from instance_service.domain.workloads import Presence
 from instance_service.reconcilers.leasing import LostLease, later, reconciler, said, timed
 from instance_service.reconcilers.looking import look
@@ -52,12 +53,23 @@ async def step(deps: Deps, instance_id: InstanceId) -> Instance | None:
         return None
     with structlog.contextvars.bound_contextvars(instance_id=str(instance_id)):
         try:
-            return await _carry_on(deps, instance)
+            return await _carry_on_or_say_why(deps, instance)
         except LostLease:
             log.info("instance.changed_meanwhile")
             async with deps.db.connection() as conn:
                 await instances.give_back(conn, instance_id, token)
             return None
+
+
+async def _carry_on_or_say_why(deps: Deps, instance: Instance) -> Instance:
+    """A defect of ours is a failure like others, with attempts and a pause: no row stands still without saying why."""
+    try:
+        return await _carry_on(deps, instance)
+    except (LostLease, Unavailable):
+        raise
+    except Exception as e:
+        log.exception("step.crashed")
+        return await _failed(deps, instance, f"a defect: {type(e).__name__}")
 
 
 async def _carry_on(deps: Deps, instance: Instance) -> Instance:
@@ -240,14 +252,15 @@ async def _save(deps: Deps, before: Instance, after: Instance, action: str = "",
 
 
 async def _write(deps: Deps, before: Instance, after: Instance, action: str = "", why: str = "") -> Instance:
+    told = replace(after, last_error=after.last_error and plain(after.last_error))
     async with deps.db.transaction() as conn:
-        saved = await instances.save(conn, after)
+        saved = await instances.save(conn, told)
         if saved is None:
             raise LostLease
         if action:
             await events.append(
                 conn, at=deps.now(), who=reconciler(), action=f"instance.{action}", instance_id=saved.id,
-                before=before.status, after=saved.status, why=why,
+                before=before.status, after=saved.status, why=plain(why),
             )  # fmt: skip
     return saved
 

@@ -11,6 +11,7 @@ import structlog
 from instance_service.deps import Deps
 from instance_service.domain import backoff
 from instance_service.domain.ids import RECONCILER, Who
+from instance_service.domain.wording import plain
 from instance_service.observability import metrics
 
 
@@ -29,10 +30,10 @@ def later(deps: Deps, attempts: int) -> datetime:
 
 
 def said(error: BaseException, limit: int = 500) -> str:
-    """An error as a sentence for `last_error`: never empty, never endless."""
+    """An error as a sentence for `last_error`: never empty, never endless, and it can be stored."""
     if isinstance(error, TimeoutError) and not str(error):
         return "it took too long"
-    return (str(error) or type(error).__name__)[:limit]
+    return plain(str(error) or type(error).__name__)[:limit]
 
 
 @contextmanager

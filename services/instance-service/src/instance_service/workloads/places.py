@@ -22,6 +22,7 @@ from uuid import UUID
 
 from instance_service.domain.errors import WorkloadFailed
 from instance_service.domain.ids import InstanceId
+from instance_service.domain.wording import plain
 from instance_service.domain.workloads import WorkloadSpec
 from instance_service.workloads.launch import started
 
@@ -153,7 +154,7 @@ class Place:
         except FileNotFoundError:
             said = ""
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        return self._without_password(lines[-1])[:300] if lines else "it said nothing"
+        return self._without_password(plain(lines[-1]).strip())[:300] if lines else "it said nothing"
 
     def _without_password(self, line: str) -> str:
         try:
