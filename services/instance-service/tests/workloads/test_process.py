@@ -225,14 +225,36 @@ async def test_all_are_ended_at_once_and_then_begin_again_when_they_are_looked_a
     await well(local, specs[0])
 
 
-async def test_a_log_that_grew_long_is_put_aside(local: Bench, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "LOG_KEPT_BYTES", 10)
-    spec = local.spec(env={"ENDS": "1"})
-    for _ in range(2):
+async def test_what_it_said_with_an_earlier_login_is_put_aside_when_it_is_started_again(
+    local: Bench, home: Path
+) -> None:
+    first = local.spec(env={"ENDS": "1"})
+    second = local.spec(first.id, login=login_of("u_2"), env={"ENDS": "1"})
+    for spec in (first, second):
         await local.workloads.ensure(spec)
         await until(local, spec, lambda seen: seen.presence is Presence.STOPPED)
-    place = Place(home, spec.id)
-    assert place.log.with_suffix(".old").exists()
+    log = Place(home, first.id).log
+    assert log.read_text().count("my login is") == 1
+    assert second.login.password.reveal() in log.read_text()
+    assert first.login.password.reveal() in log.with_suffix(".old").read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("no postgresql://u_1:before@db/shop", "no postgresql://u_1:***@db/shop"),
+        ("no redis://:p@ss@cache and amqp://a:b@c", "no redis://:***@cache and amqp://a:***@c"),
+        ("see http://localhost:8000/", "see http://localhost:8000/"),
+        ("torn \x00\x1b[31m words\x00", "torn   [31m words"),
+    ],
+)
+async def test_what_it_said_last_tells_nobodys_password_and_can_be_stored(
+    local: Bench, home: Path, said: str, told: str
+) -> None:
+    place = Place(home, local.spec().id)
+    place.make()
+    place.log.write_text(f"{said}\n")
+    assert place.last_words() == told
 
 
 # -- the example ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@
                      life            what runs and how, and on a second line as whom; gone once it was stopped on purpose
                      login/          the files with its login, readable by its account alone
                      own/            its working directory and HOME
-                     log             what it said
+                     log             what it said since it was started last
+                     log.old         what it said before that
 <home>/.<instance id>.lock           held by whoever starts, stops or removes it
 """
 
@@ -12,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -29,8 +31,8 @@ from instance_service.workloads.launch import started
 FORMAT = 1
 LOCK_PATIENCE_S = 40.0
 PAUSE_S = 0.01
-LOG_KEPT_BYTES = 5 * 1024**2
 LAST_WORDS_BYTES = 4096
+PASSWORD_IN_ADDRESS = re.compile(r"(://[^\s:@/]*:)\S*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Place:
         return time.time() - self.life_file.stat().st_mtime
 
     def last_words(self) -> str:
-        """What it said last, one line, without the password that it was given."""
+        """What it said last since it was started, one line, without the password of any address in it."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
@@ -157,6 +159,8 @@ class Place:
         return self._without_password(plain(lines[-1]).strip())[:300] if lines else "it said nothing"
 
     def _without_password(self, line: str) -> str:
+        """Of an address anybody's, as it may have an earlier login from elsewhere; the one it was given, wherever it stands."""
+        line = PASSWORD_IN_ADDRESS.sub(r"\1***@", line)
         try:
             password = (self.login / "pgpass").read_text().rstrip("\n").rpartition(":")[2]
         except FileNotFoundError:
@@ -173,10 +177,9 @@ class Place:
         write_whole(self.identity_file, identity.text())
 
     def opened_log(self) -> int:
-        """To append to; one that grew long is first put aside."""
+        """A new one for each start: the one before may tell an earlier password. It is kept until the next."""
         with contextlib.suppress(FileNotFoundError):
-            if self.log.stat().st_size > LOG_KEPT_BYTES:
-                self.log.replace(self.log.with_suffix(".old"))
+            self.log.replace(self.log.with_suffix(".old"))
         return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def clear_away(self) -> None:
