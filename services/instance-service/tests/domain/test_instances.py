@@ -97,7 +97,8 @@ def test_a_workload_is_started_only_with_a_database_that_is_ready_and_never_for_
 ) -> None:
     if isinstance(decide(here, world, now, POLICY), Ensure):
         assert world.database.state is State.READY
-        assert here.status is Status.STARTING or (here.status is Status.ERROR and here.wanted is Wanted.RUNNING)
+        in_hand = (Status.ERROR, Status.CHANGING_PLAN, Status.ROTATING)
+        assert here.status is Status.STARTING or (here.status in in_hand and here.wanted is Wanted.RUNNING)
 
 
 @given(instances, worlds, moments)
@@ -135,6 +136,17 @@ def test_a_running_one_is_restarted_when_its_database_is_elsewhere_and_says_wher
     )
     move = decide(instance(given=GIVEN), seen, NOW, POLICY)
     assert move == Become(Status.STARTING, "its database moved to 10.0.0.2:5432")
+
+
+def test_a_successor_is_waited_for_while_the_earlier_one_serves_and_no_longer_than_a_start_may_take() -> None:
+    starting = instance(Status.STARTING, given=GIVEN)
+    seen = World(
+        Seen(Presence.RUNNING, healthy=True, version=None, detail="its health check has not passed yet"),
+        DatabaseSeen(State.READY, HERE, "app", "u_1"),
+    )
+    why = "its health check has not passed yet"
+    assert decide(starting, seen, NOW + POLICY.start_timeout, POLICY) == Wait(why)
+    assert decide(starting, seen, NOW + POLICY.start_timeout * 1.1, POLICY) == Become(Status.ERROR, why)
 
 
 def test_one_that_is_well_and_where_it_was_rests() -> None:

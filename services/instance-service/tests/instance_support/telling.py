@@ -14,7 +14,7 @@ from support.secrets import KNOWN
 
 PROGRAM = """
 import http.server, json, os, signal, subprocess, sys, time
-env = os.environ
+env, began = os.environ, time.monotonic()
 if "ENDS" in env:
     print("my login is", open(env["DATABASE_URL_FILE"]).read().strip())
     sys.exit(int(env["ENDS"]))
@@ -27,7 +27,8 @@ if "CHILD" in env:
 
 class Door(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        well = self.path == "/healthz" and "ILL" not in env
+        slow = time.monotonic() - began < float(env.get("SLOW", 0))
+        well = self.path == "/healthz" and "ILL" not in env and not slow
         files = {name: open(env[name]).read() for name in ("DATABASE_URL_FILE", "PGPASSFILE")}
         modes = {name: os.stat(env[name]).st_mode & 0o777 for name in files}
         told = dict(

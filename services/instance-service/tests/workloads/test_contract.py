@@ -80,6 +80,25 @@ async def test_another_login_takes_over_and_the_earlier_one_is_gone(bench: Bench
     assert [found.id for found in await bench.workloads.list_ours()] == [spec.id]
 
 
+async def test_while_a_successor_is_not_yet_well_nobody_is_told_that_the_earlier_one_is_what_runs(
+    bench: Bench,
+) -> None:
+    """Who is told so starts it again, and again."""
+    spec = bench.spec()
+    await well(bench, spec)
+    rotated = bench.spec(spec.id, login=login_of("u_2"), env={"SLOW": "4"})
+    told = set[str | None]()
+
+    def taken_over(seen: Seen) -> bool:
+        told.add(seen.version)
+        assert seen.presence in (Presence.STARTING, Presence.RUNNING), seen
+        return seen.healthy and seen.version == rotated.version
+
+    await bench.workloads.ensure(rotated)
+    await until(bench, rotated, taken_over)
+    assert told <= {None, rotated.version}
+
+
 async def test_what_was_never_there_is_absent_and_need_not_be_ended(bench: Bench) -> None:
     nobody = InstanceId(uuid4())
     assert await bench.workloads.observe(nobody) == Seen(Presence.ABSENT)

@@ -83,7 +83,7 @@ class Seen:
     address: Address | None = None
     """Where it can be reached by HTTP, where it can be."""
     version: str | None = None
-    """`WorkloadSpec.version` of all of it that runs; None while one of another version still runs beside it."""
+    """`WorkloadSpec.version` of all of it that runs; None while one that is being replaced still serves."""
     detail: str = ""
     """What is not well, in words that an operator can act on. Never a secret."""
 

@@ -99,13 +99,12 @@ class SwarmWorkloads:
         serving = swarm_tasks.running(tasks)
         if not serving:
             return Seen(Presence.STARTING, detail=swarm_tasks.why_not(tasks))
-        versions = {task.version for task in serving}
         wanted = service["Spec"]["Labels"][VERSION]
         return Seen(
             Presence.RUNNING,
             healthy=True,
             address=_address(service),
-            version=versions.pop() if len(versions) == 1 else None,
+            version=wanted if all(task.version == wanted for task in serving) else None,
             detail="" if any(task.version == wanted for task in serving) else swarm_tasks.why_not(tasks),
         )
 
