@@ -39,6 +39,8 @@ class FakeDatabases:
     refuses: str | None = None
     operation_takes: int = 0
     """Looks at a plan's change before it is over."""
+    rotation_takes: int = 0
+    """Times that a new login is asked for before there is one."""
     plan_fails: str | None = None
     effect: Effect = _nothing
     made: dict[str, FakeDatabase] = field(default_factory=dict)
@@ -80,6 +82,9 @@ class FakeDatabases:
     async def rotate(self, instance_id: str, key: UUID, overlap: timedelta) -> bool:
         self._asked("rotate")
         database = self.made[instance_id]
+        if self.rotation_takes > 0:
+            self.rotation_takes -= 1
+            return False
         if key not in database.keys:
             database.logins.append(f"login_{len(database.logins) + 1}")
             database.keys[key] = database.logins[-1]
@@ -136,6 +141,8 @@ class FakeWorkloads:
     """A runner of workloads. `begun` counts what was started in its life; `specs` is what runs or is kept, by id."""
 
     fails: str | None = None
+    dies: bool = False
+    """What is begun ends at once."""
     last_words: str = "it ended with code 1"
     defect: InstanceId | None = None
     """Looking at this one raises what nobody thought of."""
@@ -154,6 +161,8 @@ class FakeWorkloads:
             self.begun.append(spec)
         self.specs[spec.id] = spec
         self.stopped.discard(spec.id)
+        if self.dies:
+            self.stopped.add(spec.id)
         self.effect("after ensure")
 
     async def observe(self, instance_id: InstanceId) -> Seen:

@@ -52,8 +52,10 @@ async def _create(house: House) -> None:
 
 
 async def _the_one(house: House) -> InstanceId:
-    """Asked for by its key, which finds it also when it is deleted."""
-    return (await create(house.deps, ASK, WHO, request_key="k-1")).id
+    """Found by its key also when it is deleted; else asked for."""
+    async with house.deps.db.connection() as conn:
+        there = await instances.of_key(conn, "k-1")
+    return (there or await create(house.deps, ASK, WHO, request_key="k-1")).id
 
 
 async def _stop(house: House) -> None:

@@ -7,6 +7,7 @@ import pytest
 from instance_service.actions import steer
 from instance_service.actions.create import create
 from instance_service.domain.databases import State
+from instance_service.domain.errors import InstanceBusy, InstanceEnded
 from instance_service.domain.instances import Instance, Status
 from instance_service.domain.plans import Tier
 from instance_service.domain.workloads import Address
@@ -124,6 +125,65 @@ async def test_a_workload_that_ended_is_started_again(house: House) -> None:
     await sweep(house.deps)
     await house.until(running.id, Status.RUNNING)
     assert len(house.workloads.begun) == 2
+
+
+@pytest.mark.parametrize("during", [Status.CHANGING_PLAN, Status.ROTATING])
+async def test_a_workload_that_dies_while_something_is_done_to_its_database_is_begun_again_at_once(
+    house: House, during: Status
+) -> None:
+    running = await _running(house)
+    house.databases.operation_takes, house.databases.rotation_takes = 30, 30
+    if during is Status.ROTATING:
+        await steer.rotate(house.deps, running.id, WHO)
+    else:
+        await steer.change_plan(house.deps, running.id, Tier.PREMIUM, WHO)
+    await house.pass_time(timedelta(seconds=5))
+    house.workloads.stopped.add(running.id)
+    await house.pass_time(timedelta(seconds=10))
+    assert await house.status(running.id) is during
+    assert [spec.memory_limit for spec in house.workloads.begun] == [256 * 1024**2] * 2
+    assert house.workloads.stopped == set()
+    assert (await house.until(running.id, Status.RUNNING)).last_error is None
+
+
+@pytest.mark.parametrize("during", [Status.CHANGING_PLAN, Status.ROTATING])
+async def test_one_that_dies_at_every_start_does_not_hold_up_what_is_done_to_its_database(
+    house: House, during: Status
+) -> None:
+    running = await _running(house)
+    house.databases.operation_takes, house.databases.rotation_takes = 3, 3
+    house.workloads.dies = True
+    house.workloads.stopped.add(running.id)
+    if during is Status.ROTATING:
+        await steer.rotate(house.deps, running.id, WHO)
+    else:
+        await steer.change_plan(house.deps, running.id, Tier.PREMIUM, WHO)
+    await house.until(running.id, Status.ERROR)
+    house.workloads.dies = False
+    await house.pass_time(timedelta(minutes=2))
+    assert await house.status(running.id) is Status.RUNNING
+
+
+async def test_while_one_is_being_deleted_its_name_is_not_answered_for(house: House) -> None:
+    running = await _running(house)
+    await steer.delete(house.deps, running.id, WHO)
+    with pytest.raises(InstanceBusy, match="deleting"):
+        await create(house.deps, running.ask, WHO)
+    await house.until(running.id, Status.DELETED)
+    again = await create(house.deps, running.ask, WHO)
+    assert again.id != running.id
+    await house.until(again.id, Status.RUNNING)
+
+
+async def test_the_key_of_one_that_was_deleted_is_spent(house: House) -> None:
+    wish = ask()
+    made = await create(house.deps, wish, WHO, request_key="once")
+    await steer.delete(house.deps, made.id, WHO)
+    with pytest.raises(InstanceEnded, match="deleting"):
+        await create(house.deps, wish, WHO, request_key="once")
+    await house.until(made.id, Status.DELETED)
+    with pytest.raises(InstanceEnded, match="deleted"):
+        await create(house.deps, wish, WHO, request_key="once")
 
 
 async def test_what_a_workload_says_last_can_always_be_written_down(house: House) -> None:

@@ -3,9 +3,9 @@
 from uuid import uuid4
 
 from instance_service.deps import Deps
-from instance_service.domain.errors import InstanceDiffers, Unavailable
+from instance_service.domain.errors import InstanceBusy, InstanceDiffers, InstanceEnded, Unavailable
 from instance_service.domain.ids import InstanceId, Who
-from instance_service.domain.instances import Ask, Instance
+from instance_service.domain.instances import ENDED, Ask, Instance
 from instance_service.store import events, instances
 from instance_service.store.pool import Conn
 
@@ -16,7 +16,8 @@ RACES = 3
 async def create(deps: Deps, ask: Ask, who: Who, *, request_key: str | None = None) -> Instance:
     """The instance that was asked for; asked again, by name or by `request_key`, the same one.
 
-    Raises InstanceDiffers where another one was asked for before.
+    Raises InstanceDiffers where another one was asked for before, InstanceBusy while one of this name is being deleted, and
+    InstanceEnded where `request_key` is that of one that was deleted.
     """
     for _ in range(RACES):
         try:
@@ -30,8 +31,11 @@ async def create(deps: Deps, ask: Ask, who: Who, *, request_key: str | None = No
 
 
 async def _existing(conn: Conn, ask: Ask, request_key: str | None) -> Instance | None:
-    there = await instances.of_key(conn, request_key) if request_key else None
-    there = there or await instances.of_name(conn, ask.customer_id, ask.name)
+    """One that is on its way out is nobody's answer: its name is free once it is gone, its key never again."""
+    keyed = await instances.of_key(conn, request_key) if request_key else None
+    there = keyed or await instances.of_name(conn, ask.customer_id, ask.name)
+    if there and there.status in ENDED:
+        raise InstanceEnded(there.id, there.status) if keyed else InstanceBusy(there.id, there.status)
     if there and (differences := ask.differences(there.ask)):
         raise InstanceDiffers(there.id, differences)
     return there

@@ -8,11 +8,10 @@ from uuid import uuid4
 from instance_service.deps import Deps
 from instance_service.domain.errors import InstanceBusy, InstanceEnded, InstanceNotFound
 from instance_service.domain.ids import InstanceId, Who
-from instance_service.domain.instances import Instance, Status, Wanted
+from instance_service.domain.instances import ENDED, Instance, Status, Wanted
 from instance_service.domain.plans import Tier
 from instance_service.store import events, instances
 
-ENDED = frozenset({Status.DELETING, Status.DELETED})
 _FIRST_ITS_DATABASE = frozenset({Status.PENDING, Status.WAITING_FOR_DATABASE})
 _IN_HAND = frozenset({Status.CHANGING_PLAN, Status.ROTATING})
 _STEADY = frozenset({Status.RUNNING, Status.UNHEALTHY, Status.STOPPED})

@@ -62,6 +62,9 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 RESTING = frozenset({Status.STOPPED, Status.DELETED})
 """Nothing is done to these until somebody wants something."""
 
+ENDED = frozenset({Status.DELETING, Status.DELETED})
+"""For good: these are never anything else again."""
+
 SETTLED = frozenset({Status.RUNNING, Status.UNHEALTHY, Status.STOPPED, Status.DELETED, Status.ERROR})
 """What a caller who waits is waiting for: nothing more happens by itself that they asked for."""
 
@@ -158,7 +161,17 @@ class World:
     database: DatabaseSeen = _NOT_ASKED
 
 
-LOOKS_AT_WORKLOAD = frozenset({Status.STARTING, Status.RUNNING, Status.UNHEALTHY, Status.DELETING, Status.ERROR})
+LOOKS_AT_WORKLOAD = frozenset(
+    {
+        Status.STARTING,
+        Status.RUNNING,
+        Status.UNHEALTHY,
+        Status.CHANGING_PLAN,
+        Status.ROTATING,
+        Status.DELETING,
+        Status.ERROR,
+    }
+)
 LOOKS_AT_DATABASE = frozenset(
     {
         Status.PENDING,
@@ -166,6 +179,8 @@ LOOKS_AT_DATABASE = frozenset(
         Status.STARTING,
         Status.RUNNING,
         Status.UNHEALTHY,
+        Status.CHANGING_PLAN,
+        Status.ROTATING,
         Status.ERROR,
     }
 )
@@ -259,9 +274,10 @@ def decide(instance: Instance, world: World, now: datetime, policy: Policy) -> M
         case Status.STOPPING:
             return Stop()
         case Status.CHANGING_PLAN:
-            return Follow(instance.operation_id) if instance.operation_id else ChangePlan()
+            change = Follow(instance.operation_id) if instance.operation_id else ChangePlan()
+            return _meanwhile(instance, world, policy) or change
         case Status.ROTATING:
-            return Rotate()
+            return _meanwhile(instance, world, policy) or Rotate()
         case Status.DELETING:
             return _take_down(world.workload)
         case Status.ERROR:
@@ -363,6 +379,14 @@ def _complaint(world: World) -> str:
     if world.database.state in (State.MOVING, State.ENDED, State.ABSENT):
         return world.database.detail or f"its database is {world.database.state}"
     return world.workload.detail or "its health check fails"
+
+
+def _meanwhile(instance: Instance, world: World, policy: Policy) -> Ensure | None:
+    """What dies while something is done to its database is begun again, which, if it comes to nothing, does not hold that up."""
+    is_to_run = instance.wanted is Wanted.RUNNING and instance.given is not None and world.database.login is not None
+    if is_to_run and _is_down(world.workload) and instance.attempts < policy.start_attempts:
+        return Ensure(world.workload.detail or "its workload ended", failed=True)
+    return None
 
 
 def _take_down(workload: Seen) -> Move:
