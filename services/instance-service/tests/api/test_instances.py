@@ -11,6 +11,8 @@ import pytest
 from instance_service.domain.ids import InstanceId
 from instance_service.domain.instances import Status
 from instance_service.reconcilers.sweep import sweep
+from instance_service.workloads.process import ProcessWorkloads
+from instance_service.workloads.swarm import SwarmWorkloads
 from instance_support.house import House
 
 PATH = "/api/instances"
@@ -160,6 +162,39 @@ async def test_bad_input_names_its_field_and_never_repeats_what_was_sent(
     assert (answer.status_code, problem["code"]) == (422, "invalid_request")
     assert field in [error["field"] for error in problem["errors"]]
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("name", ["No Good", "-a", "a-", "x" * 64, "a\n"])
+async def test_the_rule_for_names_is_said_in_words(web: httpx.AsyncClient, name: str) -> None:
+    told = (await web.post(PATH, json=ASK | {"name": name})).json()["detail"]
+    assert "1 to 63 lower-case letters, digits and hyphens, and no hyphen at either end" in told
+    assert "pattern" not in told
+
+
+async def test_an_image_is_refused_where_workloads_are_processes(
+    web: httpx.AsyncClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(house.workloads), "runs_images", ProcessWorkloads.runs_images)
+    answer = await web.post(PATH, json=ASK | {"image": "shop:1"})
+    problem = answer.json()
+    assert (answer.status_code, [error["field"] for error in problem["errors"]]) == (422, ["image"])
+    assert "run a command and no image" in problem["detail"]
+    assert (await web.get(PATH)).json()["total_count"] == 0
+    monkeypatch.setattr(type(house.workloads), "runs_images", SwarmWorkloads.runs_images)
+    assert (await web.post(PATH, json=ASK | {"image": "shop:1"})).status_code == 202
+
+
+async def test_one_that_is_being_deleted_is_nobodys_answer(web: httpx.AsyncClient, house: House) -> None:
+    key = {"Idempotency-Key": "k-1"}
+    made = (await web.post(PATH, json=ASK, headers=key)).json()
+    await web.delete(f"{PATH}/{made['id']}")
+    busy = await web.post(PATH, json=ASK)
+    assert (busy.status_code, busy.json()["code"]) == (409, "instance_busy")
+    assert busy.headers["Retry-After"]
+    await house.until(InstanceId(UUID(made["id"])), Status.DELETED)
+    spent = await web.post(PATH, json=ASK, headers=key)
+    assert (spent.status_code, spent.json()["code"]) == (410, "instance_ended")
+    assert (await _made(web))["id"] != made["id"]
 
 
 async def test_a_variable_with_an_odd_name_is_refused(web: httpx.AsyncClient) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import ClassVar
 from uuid import UUID, uuid4
 
 from instance_service.domain.databases import DatabaseSeen, Following, State
@@ -139,6 +140,8 @@ class FakeDatabases:
 @dataclass
 class FakeWorkloads:
     """A runner of workloads. `begun` counts what was started in its life; `specs` is what runs or is kept, by id."""
+
+    runs_images: ClassVar[bool] = True
 
     fails: str | None = None
     dies: bool = False

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from instance_service.deps import Deps
-from instance_service.domain.errors import InstanceBusy, InstanceDiffers, InstanceEnded, Unavailable
+from instance_service.domain.errors import InstanceBusy, InstanceDiffers, InstanceEnded, InvalidField, Unavailable
 from instance_service.domain.ids import InstanceId, Who
 from instance_service.domain.instances import ENDED, Ask, Instance
 from instance_service.store import events, instances
@@ -17,8 +17,10 @@ async def create(deps: Deps, ask: Ask, who: Who, *, request_key: str | None = No
     """The instance that was asked for; asked again, by name or by `request_key`, the same one.
 
     Raises InstanceDiffers where another one was asked for before, InstanceBusy while one of this name is being deleted, and
-    InstanceEnded where `request_key` is that of one that was deleted.
+    InstanceEnded where `request_key` is that of one that was deleted. InvalidField for an image where none can be run.
     """
+    if ask.image is not None and not deps.workloads.runs_images:
+        raise InvalidField("image", "workloads are processes of this machine here, which run a command and no image")
     for _ in range(RACES):
         try:
             async with deps.db.transaction() as conn:

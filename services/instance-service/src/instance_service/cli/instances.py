@@ -3,6 +3,7 @@
 import json
 import time
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -12,7 +13,16 @@ from instance_service.settings import load_settings
 
 WAIT_STEP_S = 20
 
-Id = Annotated[str, typer.Argument(help="The instance's id.")]
+
+def _an_id(given: str) -> str:
+    try:
+        return str(UUID(given))
+    except ValueError:
+        told = f"There is no instance {given!r}: an instance is named by its id here; `instances list` shows ids and names."
+        raise CommandFailed(told, Exit.NOT_FOUND) from None
+
+
+Id = Annotated[str, typer.Argument(help="The instance's id, which `instances list` shows.", callback=_an_id)]
 Wait = Annotated[int, typer.Option(help="Wait until it has settled, for so many seconds at most.", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print what the API says.")]
 

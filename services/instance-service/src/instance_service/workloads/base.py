@@ -1,7 +1,7 @@
 """What everything that runs workloads promises. One contract test suite runs over all of them."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from instance_service.domain.ids import InstanceId
 from instance_service.domain.workloads import Found, Seen, WorkloadSpec
@@ -10,6 +10,9 @@ from instance_service.domain.workloads import Found, Seen, WorkloadSpec
 class Workloads(Protocol):
     """Starts, finds, stops and removes workloads. Every method may be repeated, and may be cut off at any instruction and
     repeated."""
+
+    runs_images: ClassVar[bool]
+    """Whether an instance may ask for an image."""
 
     async def ensure(self, spec: WorkloadSpec) -> None:
         """Have the workload exist and run as `spec` says, without waiting until it is well. Already so is success.

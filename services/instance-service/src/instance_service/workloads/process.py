@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from instance_service.domain.errors import WorkloadFailed
 from instance_service.domain.ids import InstanceId
@@ -61,6 +62,8 @@ class Account:
 
 class ProcessWorkloads:
     """Workloads below `home`, a directory each. `command` is run where an instance asks for none; empty, the example."""
+
+    runs_images: ClassVar[bool] = False
 
     def __init__(self, home: Path, command: Sequence[str] = ()) -> None:
         self._home = home.absolute()

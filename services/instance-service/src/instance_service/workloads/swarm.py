@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import ClassVar
 from uuid import UUID
 
 from instance_service.domain.errors import WorkloadFailed
@@ -24,6 +25,8 @@ PAUSE_S = 0.1
 
 class SwarmWorkloads:
     """Workloads of one plane, on the Swarm of this engine."""
+
+    runs_images: ClassVar[bool] = True
 
     def __init__(self, engine: Engine, options: Options) -> None:
         self._engine = engine

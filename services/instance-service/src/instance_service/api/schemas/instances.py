@@ -1,5 +1,6 @@
 """Instances on the wire."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -19,10 +20,19 @@ MOST_ARGUMENTS = 100
 OURS = ("DATABASE_", "PG")
 """How variables begin that tell a workload of its database: only the service gives those."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 Image = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$")]
 Argument = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+
+
+def _a_label(name: str) -> str:
+    if not re.fullmatch(NAME, name):
+        raise ValueError("1 to 63 lower-case letters, digits and hyphens, and no hyphen at either end")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_a_label), Field(json_schema_extra={"pattern": NAME})]
 
 
 def _not_ours(env: dict[str, str]) -> dict[str, str]:
