@@ -142,6 +142,9 @@ class Settings(BaseSettings):
     sweep_interval_s: Seconds = Field(
         2, description="How often everything that is due is looked at; the guarantee behind nudges."
     )
+    leftovers_interval_s: Seconds = Field(
+        300, description="How often workloads that no instance stands for any more are looked for."
+    )
     sweep_width: int = Field(16, ge=1, le=256, description="Instances one sweep works on at once.")
 
     alive_dir: Path | None = Field(

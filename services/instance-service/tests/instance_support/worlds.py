@@ -147,6 +147,8 @@ class FakeWorkloads:
     dies: bool = False
     """What is begun ends at once."""
     last_words: str = "it ended with code 1"
+    clings: InstanceId | None = None
+    """This one cannot be removed."""
     defect: InstanceId | None = None
     """Looking at this one raises what nobody thought of."""
     healthy: bool = True
@@ -188,6 +190,8 @@ class FakeWorkloads:
 
     async def remove(self, instance_id: InstanceId) -> None:
         self.effect("before remove")
+        if instance_id == self.clings:
+            raise WorkloadFailed("It does not end.")
         self.specs.pop(instance_id, None)
         self.stopped.discard(instance_id)
         self.effect("after remove")

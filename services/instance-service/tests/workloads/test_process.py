@@ -1,5 +1,6 @@
 """What only processes of this machine promise, or have to stand."""
 
+import asyncio
 import json
 import os
 import signal
@@ -213,6 +214,19 @@ async def test_while_somebody_is_busy_with_it_nobody_else_is(
     await well(local, spec)
     with places.alone(Place(home, spec.id).lock_file), pytest.raises(WorkloadFailed, match="busy with it"):
         await local.workloads.stop(spec.id)
+
+
+async def test_who_was_given_up_while_somebody_else_was_busy_changes_nothing_afterwards(
+    local: Bench, home: Path
+) -> None:
+    spec = local.spec()
+    place = Place(home, spec.id)
+    place.make()
+    with places.alone(place.lock_file), pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await local.workloads.ensure(spec)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert place.life() is None
 
 
 async def test_all_are_ended_at_once_and_then_begin_again_when_they_are_looked_at(local: Bench, home: Path) -> None:

@@ -1,13 +1,17 @@
 """What only services of a Swarm promise, or have to stand."""
 
+import asyncio
 import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
 from instance_service.domain.workloads import Presence, WorkloadSpec
 from instance_service.workloads import swarm_tasks
 from instance_service.workloads.description import Options
-from instance_service.workloads.engine import Engine
+from instance_service.workloads.engine import Api, Engine
 from instance_service.workloads.swarm import SwarmWorkloads
 from instance_service.workloads.swarm_tasks import Task
 from instance_support.telling import Bench, login_of
@@ -81,6 +85,47 @@ async def test_an_engine_that_is_away_tells_nothing_about_any_workload() -> None
     seen = await away.observe(Bench(away, "", None, str).spec().id)
     assert seen.presence is Presence.UNKNOWN
     assert "does not answer" in seen.detail
+
+
+@dataclass(frozen=True, slots=True)
+class Slow(Engine):
+    """An engine that is slow to tell of its networks, and notes what it is made to do after that."""
+
+    released: threading.Event = field(default_factory=threading.Event)
+    done: list[str] = field(default_factory=list)
+
+    def services(self, labels: Mapping[str, str]) -> Sequence[Api]:
+        return []
+
+    def secrets(self, labels: Mapping[str, str]) -> Sequence[Api]:
+        return []
+
+    def network_id(self, name: str) -> str:
+        self.released.wait(20)
+        return "n"
+
+    def create_secret(self, name: str, content: str, labels: Mapping[str, str]) -> str:
+        self.done.append(name)
+        return "s"
+
+    def create_service(self, service: Api) -> None:
+        self.done.append(service["Name"])
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_who_was_given_up_while_the_engine_was_slow_changes_nothing_afterwards(given_up: bool) -> None:
+    away = Engine.at("tcp://127.0.0.1:1")
+    engine = Slow(away.client, away.url)
+    workloads = SwarmWorkloads(engine, Options("plane", NETWORK, "todo"))
+    ensuring = asyncio.create_task(workloads.ensure(Bench(workloads, "", None, str).spec()))
+    await asyncio.sleep(0)
+    if given_up:
+        ensuring.cancel()
+    await asyncio.sleep(0)
+    engine.released.set()
+    await asyncio.gather(ensuring, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(engine.done) == (0 if given_up else 3)
 
 
 def told(state: str, **more: object) -> Task:

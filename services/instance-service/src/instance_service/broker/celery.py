@@ -12,11 +12,13 @@ MONITORING = "instance_monitoring"
 WAIT_AND_PROVISION = "wait_for_database_and_provision"
 RECONCILE_INSTANCE = "reconcile_instance"
 SWEEP = "sweep_instances"
+CLEAR_LEFTOVERS = "clear_leftovers"
 
 ROUTES = {
     WAIT_AND_PROVISION: PROVISIONING,
     RECONCILE_INSTANCE: PROVISIONING,
     SWEEP: MONITORING,
+    CLEAR_LEFTOVERS: MONITORING,
 }
 
 CONNECT_TIMEOUT_S = 2.0

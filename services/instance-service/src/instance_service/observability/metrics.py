@@ -7,7 +7,16 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-__all__ = ["CONTENT_TYPE", "REGISTRY", "nudged", "render", "request", "show_instances", "step"]
+__all__ = [
+    "CONTENT_TYPE",
+    "REGISTRY",
+    "nudged",
+    "render",
+    "request",
+    "show_instances",
+    "show_unknown_workloads",
+    "step",
+]
 
 REGISTRY = CollectorRegistry()
 
@@ -28,6 +37,9 @@ _NUDGES = Counter(
     registry=REGISTRY,
 )
 _INSTANCES = Gauge("instances", "Instances that are not deleted, by status.", ("status",), registry=REGISTRY)
+_UNKNOWN = Gauge(
+    "instances_unknown_workloads", "Workloads that carry our label and that no row knows.", registry=REGISTRY
+)
 
 
 def request(method: str, route: str, status: int, seconds: float) -> None:
@@ -55,6 +67,10 @@ def show_instances(by_status: Mapping[str, int]) -> None:
     _INSTANCES.clear()
     for status, count in by_status.items():
         _INSTANCES.labels(status).set(count)
+
+
+def show_unknown_workloads(count: int) -> None:
+    _UNKNOWN.set(count)
 
 
 def render() -> bytes:

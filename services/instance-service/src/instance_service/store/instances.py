@@ -1,12 +1,13 @@
 """Rows of `instances`, tombstones included."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from instance_service.domain.ids import CustomerId, InstanceId
-from instance_service.domain.instances import Ask, Instance
+from instance_service.domain.instances import Ask, Instance, Status
 from instance_service.store.pool import Conn
 from instance_service.store.rows import INSTANCE, instance_of
 
@@ -122,6 +123,14 @@ RELEASE = "UPDATE instances SET lease_until = NULL, lease_token = NULL WHERE id 
 async def give_back(conn: Conn, instance_id: InstanceId, token: UUID) -> None:
     """At once when the fence refused our result, so that the next step need not wait for the lease to end."""
     await conn.execute(RELEASE, instance_id, token)
+
+
+STATUSES = "SELECT id, status FROM instances WHERE id = ANY($1::uuid[])"
+
+
+async def statuses(conn: Conn, ids: Sequence[InstanceId]) -> Mapping[InstanceId, Status]:
+    """Of those of these that there are, deleted ones too."""
+    return {InstanceId(row["id"]): Status(row["status"]) for row in await conn.fetch(STATUSES, ids)}
 
 
 MAKE_DUE = "UPDATE instances SET due_at = $2 WHERE id = $1 AND due_at > $2"

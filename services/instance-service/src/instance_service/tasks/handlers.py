@@ -9,6 +9,7 @@ from celery import Celery
 from instance_service.broker import celery as names
 from instance_service.domain.ids import InstanceId
 from instance_service.reconcilers.following import follow
+from instance_service.reconcilers.leftovers import clear_leftovers
 from instance_service.reconcilers.sweep import sweep
 from instance_service.settings import load_settings
 from instance_service.tasks.loop import loop
@@ -19,6 +20,7 @@ def register(app: Celery) -> None:
     app.task(name=names.WAIT_AND_PROVISION)(wait_for_database_and_provision)
     app.task(name=names.RECONCILE_INSTANCE)(reconcile_instance)
     app.task(name=names.SWEEP)(one_at_a_time(sweep_instances))
+    app.task(name=names.CLEAR_LEFTOVERS)(one_at_a_time(clear_leftover_workloads))
 
 
 def one_at_a_time(work: Callable[[], None]) -> Callable[[], None]:
@@ -57,3 +59,8 @@ def sweep_instances() -> None:
     """Whatever is due, and then whoever is on their way is followed: their nudge may have been lost with another worker."""
     for instance_id in loop.run(sweep) or ():
         _keep_at(str(instance_id), None)
+
+
+def clear_leftover_workloads() -> None:
+    """What no instance stands for any more is removed, or told of."""
+    loop.run(clear_leftovers)

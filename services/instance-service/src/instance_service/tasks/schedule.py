@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from instance_service.broker.celery import SWEEP
+from instance_service.broker.celery import CLEAR_LEFTOVERS, SWEEP
 from instance_service.settings import Settings
 
 
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """Seconds between two runs of each task."""
-    seconds = settings.sweep_interval_s
-    return {SWEEP: {"task": SWEEP, "schedule": seconds, "options": {"expires": seconds}}}
+    every = {SWEEP: settings.sweep_interval_s, CLEAR_LEFTOVERS: settings.leftovers_interval_s}
+    return {
+        task: {"task": task, "schedule": seconds, "options": {"expires": seconds}} for task, seconds in every.items()
+    }

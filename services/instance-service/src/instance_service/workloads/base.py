@@ -9,7 +9,7 @@ from instance_service.domain.workloads import Found, Seen, WorkloadSpec
 
 class Workloads(Protocol):
     """Starts, finds, stops and removes workloads. Every method may be repeated, and may be cut off at any instruction and
-    repeated."""
+    repeated; who is cut off changes nothing after that, but for what he was just about to."""
 
     runs_images: ClassVar[bool]
     """Whether an instance may ask for an image."""

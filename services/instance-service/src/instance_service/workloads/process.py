@@ -25,6 +25,7 @@ from instance_service.domain.errors import WorkloadFailed
 from instance_service.domain.ids import InstanceId
 from instance_service.domain.workloads import Address, Found, Presence, Seen, WorkloadSpec
 from instance_service.workloads import handing, launch, sessions
+from instance_service.workloads.apart import apart, still_wanted
 from instance_service.workloads.interpreter import Interpreter
 from instance_service.workloads.places import Identity, Life, Place, alone, places_in, write_whole
 
@@ -72,19 +73,19 @@ class ProcessWorkloads:
 
     async def ensure(self, spec: WorkloadSpec) -> None:
         """See the port. What runs otherwise is ended first: its address, and with it its port, stays."""
-        await asyncio.to_thread(self._ensure, spec)
+        await apart(self._ensure, spec)
 
     async def observe(self, instance_id: InstanceId) -> Seen:
-        return await asyncio.to_thread(self._observe, Place(self._home, instance_id))
+        return await apart(self._observe, Place(self._home, instance_id))
 
     async def stop(self, instance_id: InstanceId) -> None:
-        await asyncio.to_thread(self._stop, Place(self._home, instance_id))
+        await apart(self._stop, Place(self._home, instance_id))
 
     async def remove(self, instance_id: InstanceId) -> None:
-        await asyncio.to_thread(self._remove, Place(self._home, instance_id))
+        await apart(self._remove, Place(self._home, instance_id))
 
     async def list_ours(self) -> Sequence[Found]:
-        return await asyncio.to_thread(self._list_ours)
+        return await apart(self._list_ours)
 
     async def halt_all(self) -> None:
         """End every workload at the same time, so that each is started again when it is looked at next. The first failure is
@@ -252,6 +253,7 @@ class ProcessWorkloads:
     def _alone_with(self, place: Place) -> Iterator[int]:
         self._home.mkdir(parents=True, exist_ok=True)
         with alone(place.lock_file) as lock:
+            still_wanted()  # others may have had it for long
             yield lock
 
 

@@ -3,7 +3,6 @@
 Everything that blocks runs in a thread. How a service is made: see `description`; what its tasks tell: see `swarm_tasks`.
 """
 
-import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from instance_service.domain.errors import WorkloadFailed
 from instance_service.domain.ids import InstanceId
 from instance_service.domain.workloads import Address, Found, Presence, Seen, WorkloadSpec
 from instance_service.workloads import description, swarm_tasks
+from instance_service.workloads.apart import apart, still_wanted
 from instance_service.workloads.description import INSTANCE, LOGIN, NAME, PLANE, VERSION, Options
 from instance_service.workloads.engine import Api, Engine, InUse
 from instance_service.workloads.swarm_tasks import Task
@@ -34,19 +34,25 @@ class SwarmWorkloads:
 
     async def ensure(self, spec: WorkloadSpec) -> None:
         """See the port. What runs otherwise serves until its successor is well, so nobody notices the change."""
-        await asyncio.to_thread(self._ensure, spec)
+        await apart(self._ensure, spec)
 
     async def observe(self, instance_id: InstanceId) -> Seen:
-        return await asyncio.to_thread(self._observe, instance_id)
+        return await apart(self._observe, instance_id)
 
     async def stop(self, instance_id: InstanceId) -> None:
-        await asyncio.to_thread(self._stop, instance_id)
+        await apart(self._stop, instance_id)
 
     async def remove(self, instance_id: InstanceId) -> None:
-        await asyncio.to_thread(self._remove, instance_id)
+        await apart(self._remove, instance_id)
 
     async def list_ours(self) -> Sequence[Found]:
-        return await asyncio.to_thread(self._list_ours)
+        return await apart(self._list_ours)
+
+    @property
+    def _hands(self) -> Engine:
+        """The engine, for a change."""
+        still_wanted()
+        return self._engine
 
     # -- ensure -------------------------------------------------------------------------------------------------------
 
@@ -56,10 +62,10 @@ class SwarmWorkloads:
             return
         wanted = self._wanted(spec)
         if known:
-            self._engine.update_service(known, wanted)
+            self._hands.update_service(known, wanted)
         else:
             with suppress(InUse):  # another worker was faster, for the same row
-                self._engine.create_service(wanted)
+                self._hands.create_service(wanted)
         self._forget_secrets(spec.id, keep=spec.login.version)
 
     def _wanted(self, spec: WorkloadSpec) -> dict[str, object]:
@@ -74,7 +80,7 @@ class SwarmWorkloads:
         labels |= {LOGIN: spec.login.version}
         return [
             description.secret_reference(
-                file, name, known.get(name) or self._engine.create_secret(name, content, labels)
+                file, name, known.get(name) or self._hands.create_secret(name, content, labels)
             )
             for file, (name, content) in wanted.items()
         ]
@@ -84,7 +90,7 @@ class SwarmWorkloads:
         for secret in self._engine.secrets(description.labels_of(self._options, instance_id)):
             if secret["Spec"]["Labels"].get(LOGIN) != keep:
                 with suppress(InUse):
-                    self._engine.remove_secret(secret["ID"])
+                    self._hands.remove_secret(secret["ID"])
 
     # -- observe ------------------------------------------------------------------------------------------------------
 
@@ -142,14 +148,14 @@ class SwarmWorkloads:
     def _remove(self, instance_id: InstanceId) -> None:
         if service := self._service(instance_id):
             self._end(service)
-            self._engine.remove_service(service["ID"])
+            self._hands.remove_service(service["ID"])
         self._forget_secrets(instance_id, keep=None)
 
     def _end(self, service: Api) -> None:
         """Without a task, and back when none runs any longer. What a node that is down still runs cannot be ended by anybody;
         it is left to the end of its login."""
         if not description.is_stopped(service["Spec"]):
-            self._engine.update_service(service, description.stopped(service["Spec"]))
+            self._hands.update_service(service, description.stopped(service["Spec"]))
         deadline = time.monotonic() + END_S
         while left := self._alive(service):
             if time.monotonic() > deadline:
