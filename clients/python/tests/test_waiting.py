@@ -370,3 +370,141 @@ async def test_a_watch_that_is_closed_leaves_no_task(
     async with async_client.watch("i-1", lambda old, new: None):
         assert len(asyncio.all_tasks()) == len(before) + 1
     assert asyncio.all_tasks() == before
+
+
+# -- call backs that raise ------------------------------------------------------------------------------------------------
+
+
+async def test_a_watch_may_be_closed_from_its_own_call_back(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService
+) -> None:
+    known = await async_client.allocate(*ASK)
+    fake.move("i-1")
+    before, closed, told = asyncio.all_tasks(), asyncio.Event(), list[str]()
+
+    async def on_moved(old: Address, new: Credentials) -> None:
+        told.append(new.db_host)
+        await watch.aclose()
+        closed.set()
+
+    async with asyncio.timeout(20), async_client.watch("i-1", on_moved, since=known) as watch:
+        await closed.wait()
+        while asyncio.all_tasks() != before:  # noqa: ASYNC110  nothing of a task that ends by itself can be awaited
+            await asyncio.sleep(0)
+        fake.move("i-1")
+    assert (len(told), watch.error) == (1, None)
+
+
+async def test_who_is_cancelled_while_it_closes_a_watch_is_cancelled(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService
+) -> None:
+    known = await async_client.allocate(*ASK)
+    fake.move("i-1")
+    called, let_go = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(old: Address, new: Credentials) -> None:
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await let_go.wait()
+
+    async with async_client.watch("i-1", stubborn, since=known) as watch:
+        await called.wait()
+        closing = asyncio.create_task(watch.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        let_go.set()
+
+
+def not_taken(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "on_moved raised" in record.getMessage()]
+
+
+def test_a_move_that_a_call_back_did_not_take_is_told_again_and_so_is_the_next(
+    fake: FakeDatabaseService, client: DatabaseService, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = client.allocate(*ASK)
+    told: list[tuple[Address, Credentials]] = []
+    taken = threading.Semaphore(0)
+
+    def on_moved(old: Address, new: Credentials) -> None:
+        told.append((old, new))
+        if len(told) < 4:
+            raise OSError(f"cannot connect to {new.dsn()}")
+        taken.release()
+
+    with client.watch("i-1", on_moved, since=known) as watch:
+        fake.move("i-1")
+        assert taken.acquire(timeout=20)
+        assert [old for old, _ in told] == [known.address] * 4
+        assert len({new.db_host for _, new in told}) == 1
+        fake.move("i-1")
+        assert taken.acquire(timeout=20)
+    assert told[-1][0] == told[0][1].address
+    assert watch.error is None
+    assert [line.rpartition(" in ")[2] for line in not_taken(caplog)] == ["1 s", "2 s", "4 s"]
+    assert known.db_password not in caplog.text
+    assert "OSError" in caplog.text
+
+
+def test_what_is_told_again_leads_to_where_the_database_is_by_then(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    known = client.allocate(*ASK)
+    told: list[tuple[Address, Credentials]] = []
+    taken = threading.Event()
+
+    def on_moved(old: Address, new: Credentials) -> None:
+        told.append((old, new))
+        if len(told) == 1:
+            fake.move("i-1")
+            fake.clock.forward(60)
+            raise OSError
+        taken.set()
+
+    with client.watch("i-1", on_moved, since=known):
+        fake.move("i-1")
+        assert taken.wait(20)
+    assert told[1][0] == known.address
+    assert told[1][1].address == client.status("i-1").address != told[0][1].address
+
+
+def test_no_call_back_begins_once_a_watch_was_closed_by_one_that_raised(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    known = client.allocate(*ASK)
+    fake.move("i-1")
+    told: list[str] = []
+
+    def on_moved(old: Address, new: Credentials) -> None:
+        told.append(new.db_host)
+        watch.close()
+        raise OSError
+
+    with client.watch("i-1", on_moved, since=known) as watch:
+        watch.join(20)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("raised", [OSError, errors.Closed, asyncio.CancelledError])
+async def test_a_move_is_told_again_in_the_loop_whatever_a_call_back_raised(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService, raised: type[BaseException]
+) -> None:
+    known = await async_client.allocate(*ASK)
+    fake.move("i-1")
+    told: list[Address] = []
+    taken = asyncio.Event()
+
+    async def on_moved(old: Address, new: Credentials) -> None:
+        await asyncio.sleep(0)
+        told.append(old)
+        if len(told) < 3:
+            raise raised
+        taken.set()
+
+    async with asyncio.timeout(20), async_client.watch("i-1", on_moved, since=known) as watch:
+        await taken.wait()
+    assert (told, watch.error) == ([known.address] * 3, None)

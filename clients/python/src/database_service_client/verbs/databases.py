@@ -205,10 +205,17 @@ class DatabaseVerbs(Following[Op]):
     def _credentials(self, instance_id: str) -> Steps[Credentials]:
         return (yield from self._asker.get(Credentials, Call(method="GET", path=f"{_path(instance_id)}/credentials")))
 
-    def _whereabouts(self, instance_id: str, known: Address | None) -> Steps[Credentials | Address | None]:
+    def _retold(self, instance_id: str, moved: Moved) -> Steps[Moved]:
+        """That move, to where the database is now: it may have moved on since."""
+        found = yield from self._whereabouts(instance_id, moved.new.address, held_s=0)
+        return Moved(old=moved.old, new=found) if isinstance(found, Credentials) else moved
+
+    def _whereabouts(
+        self, instance_id: str, known: Address | None, held_s: int = LONGEST_HELD_S
+    ) -> Steps[Credentials | Address | None]:
         """Its credentials where it has moved from what is known, else its address; None where nobody can tell now."""
         try:
-            seen = yield from self._seen(instance_id, LONGEST_HELD_S, known.db_server_id if known else None)
+            seen = yield from self._seen(instance_id, held_s, known.db_server_id if known else None)
             _refuse_ended(seen)
             if known is None or not seen.ready or seen.address == known:
                 return known or seen.address
