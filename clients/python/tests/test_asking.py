@@ -1,6 +1,7 @@
 """What is asked again and what is not, how often, how fast, and under which names."""
 
 import random
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -75,6 +76,14 @@ def test_the_budget_is_kept_whatever_happens(fake: FakeDatabaseService) -> None:
     assert fake.clock.seconds <= 20
 
 
+def test_time_limits_repetitions_where_no_number_does(fake: FakeDatabaseService) -> None:
+    """However short the dice make the first pauses."""
+    fake.be_away(times=10_000)
+    with fake.client(time=replace(fake.clock.time, draw=lambda: 0.1)) as client, pytest.raises(errors.Unreachable):
+        client.health()
+    assert 29 <= fake.clock.seconds <= 30
+
+
 def test_so_many_repetitions_and_no_more(fake: FakeDatabaseService) -> None:
     fake.be_away(times=99)
     with (
@@ -131,7 +140,7 @@ def test_an_operation_that_was_cancelled_and_nobody_heard_is_cancelled(
 def test_all_requests_of_one_call_have_one_id_and_so_has_its_error(fake: FakeDatabaseService) -> None:
     fake.fail("unavailable", times=3)
     with fake.client(retries=Retries(most=2)) as client, pytest.raises(errors.Unavailable) as failed:
-        client.allocate(*ASK)
+        client.allocate(*ASK, wait=0)
     assert {request.headers["x-request-id"] for request in fake.requests} == {failed.value.request_id}
 
 

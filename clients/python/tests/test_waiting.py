@@ -69,6 +69,75 @@ def test_readiness_is_waited_for_through_an_absence(fake: FakeDatabaseService, c
     assert client.wait_until_ready("i-1", 120).ready
 
 
+def away_for(fake: FakeDatabaseService, seconds: float) -> httpx.MockTransport:
+    """Nobody listens for so long, however often it is tried."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if fake.clock.seconds < seconds:
+            fake.be_away()
+        return fake.answer(request)
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize("retries", [Retries(), Retries(most=0)])
+def test_whoever_waits_waits_through_an_absence_longer_than_any_budget(
+    fake: FakeDatabaseService, retries: Retries
+) -> None:
+    with fake.client(transport=away_for(fake, 200), retries=retries) as client:
+        assert client.allocate(*ASK, wait=250).instance_id == "i-1"
+    with fake.client(transport=away_for(fake, 400), retries=retries) as client:
+        assert client.wait_until_ready("i-1", timeout=250).ready
+    with fake.client(transport=away_for(fake, 600), retries=retries) as client:
+        assert client.rotate("i-1", wait=250).db_user
+    begun = fake.move("i-1")
+    with fake.client(transport=away_for(fake, 800), retries=retries) as client:
+        assert client.operations.wait(begun, timeout=250).over
+    assert len(fake.requests) < 800
+
+
+def test_whoever_waits_for_a_service_that_stays_away_gives_up_when_the_time_is_up(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    fake.be_away(times=10_000)
+    with pytest.raises(errors.Unreachable):
+        client.wait_until_ready("i-1", timeout=300)
+    assert 290 <= fake.clock.seconds <= 300
+    assert len(fake.requests) < 300
+
+
+def test_waiting_for_a_service_that_never_answers_takes_little_longer_than_asked(fake: FakeDatabaseService) -> None:
+    """It accepts connections and keeps silent."""
+    fake.be_slow(1e6)
+    with fake.client() as client:
+        with pytest.raises(errors.Unreachable, match="ReadTimeout"):
+            client.allocate(*ASK, wait=5)
+        assert fake.clock.seconds == 7
+        with pytest.raises(errors.Unreachable, match="ReadTimeout"):
+            client.wait_until_ready("i-1", 5)
+        assert fake.clock.seconds == 14
+    assert {request.extensions["timeout"]["connect"] for request in fake.requests} == {7}
+
+
+def test_whoever_waits_asks_no_sooner_than_the_service_wants(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    fake.fail("unavailable", retry_after=40)
+    assert client.allocate(*ASK, wait=60).instance_id == "i-1"
+    assert fake.clock.seconds >= 40
+    fake.fail("unavailable", retry_after=400)
+    began = fake.clock.seconds
+    with pytest.raises(errors.Unavailable):
+        client.wait_until_ready("i-1", 60)
+    assert fake.clock.seconds == began
+
+
+def test_what_does_not_pass_is_not_waited_out(fake: FakeDatabaseService, client: DatabaseService) -> None:
+    with pytest.raises(errors.DatabaseNotFound):
+        client.wait_until_ready("nobody", 60)
+    assert (len(fake.requests), fake.clock.seconds) == (1, 0)
+
+
 async def test_two_wait_beside_each_other_in_one_loop(
     fake: FakeDatabaseService, async_client: AsyncDatabaseService
 ) -> None:
@@ -370,3 +439,143 @@ async def test_a_watch_that_is_closed_leaves_no_task(
     async with async_client.watch("i-1", lambda old, new: None):
         assert len(asyncio.all_tasks()) == len(before) + 1
     assert asyncio.all_tasks() == before
+
+
+# -- call backs that raise ------------------------------------------------------------------------------------------------
+
+
+async def test_a_watch_may_be_closed_from_its_own_call_back(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService
+) -> None:
+    known = await async_client.allocate(*ASK)
+    fake.move("i-1")
+    before, closed, told = asyncio.all_tasks(), asyncio.Event(), list[str]()
+
+    async def on_moved(old: Address, new: Credentials) -> None:
+        told.append(new.db_host)
+        await watch.aclose()
+        closed.set()
+
+    async with asyncio.timeout(20), async_client.watch("i-1", on_moved, since=known) as watch:
+        await closed.wait()
+        while asyncio.all_tasks() != before:  # noqa: ASYNC110  nothing of a task that ends by itself can be awaited
+            await asyncio.sleep(0)
+        fake.move("i-1")
+    assert (len(told), watch.error) == (1, None)
+
+
+async def test_who_is_cancelled_while_it_closes_a_watch_is_cancelled(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService
+) -> None:
+    known = await async_client.allocate(*ASK)
+    fake.move("i-1")
+    called, let_go = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(old: Address, new: Credentials) -> None:
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await let_go.wait()
+
+    async with async_client.watch("i-1", stubborn, since=known) as watch:
+        await called.wait()
+        closing = asyncio.create_task(watch.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        let_go.set()
+
+
+def not_taken(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "on_moved raised" in record.getMessage()]
+
+
+def test_a_move_that_a_call_back_did_not_take_is_told_again_and_so_is_the_next(
+    fake: FakeDatabaseService, client: DatabaseService, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = client.allocate(*ASK)
+    told: list[tuple[Address, Credentials]] = []
+    taken = threading.Event()
+
+    def on_moved(old: Address, new: Credentials) -> None:
+        told.append((old, new))
+        if len(told) < 4:
+            raise OSError(f"cannot connect to {new.dsn()}")
+        if len(told) == 4:
+            fake.move("i-1")
+        else:
+            taken.set()
+
+    fake.move("i-1")
+    with client.watch("i-1", on_moved, since=known) as watch:
+        assert taken.wait(20)
+    watch.join(20)
+    assert [old for old, _ in told] == [known.address] * 4 + [told[0][1].address]
+    assert len({new.db_host for _, new in told[:4]}) == 1
+    assert watch.error is None
+    assert [line.rpartition(" in ")[2] for line in not_taken(caplog)] == ["1 s", "2 s", "4 s"]
+    assert known.db_password not in caplog.text
+    assert "OSError" in caplog.text
+
+
+def test_what_is_told_again_leads_to_where_the_database_is_by_then(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    known = client.allocate(*ASK)
+    told: list[tuple[Address, Credentials]] = []
+    taken = threading.Event()
+
+    def on_moved(old: Address, new: Credentials) -> None:
+        told.append((old, new))
+        if len(told) == 1:
+            fake.move("i-1")
+            fake.clock.forward(60)
+            raise OSError
+        taken.set()
+
+    fake.move("i-1")
+    with client.watch("i-1", on_moved, since=known) as watch:
+        assert taken.wait(20)
+    watch.join(20)
+    assert told[1][0] == known.address
+    assert told[1][1].address == client.status("i-1").address != told[0][1].address
+
+
+def test_no_call_back_begins_once_a_watch_was_closed_by_one_that_raised(
+    fake: FakeDatabaseService, client: DatabaseService
+) -> None:
+    known = client.allocate(*ASK)
+    fake.move("i-1")
+    told: list[str] = []
+
+    def on_moved(old: Address, new: Credentials) -> None:
+        told.append(new.db_host)
+        watch.close()
+        raise OSError
+
+    with client.watch("i-1", on_moved, since=known) as watch:
+        watch.join(20)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("raised", [OSError, errors.Closed, asyncio.CancelledError])
+async def test_a_move_is_told_again_in_the_loop_whatever_a_call_back_raised(
+    fake: FakeDatabaseService, async_client: AsyncDatabaseService, raised: type[BaseException]
+) -> None:
+    known = await async_client.allocate(*ASK)
+    fake.move("i-1")
+    told: list[Address] = []
+    taken = asyncio.Event()
+
+    async def on_moved(old: Address, new: Credentials) -> None:
+        await asyncio.sleep(0)
+        told.append(old)
+        if len(told) < 3:
+            raise raised
+        taken.set()
+
+    async with asyncio.timeout(20), async_client.watch("i-1", on_moved, since=known) as watch:
+        await taken.wait()
+    assert (told, watch.error) == ([known.address] * 3, None)

@@ -1,6 +1,8 @@
 """How a request is asked until it is answered: again after a fault, with jitter, within one budget of time."""
 
 import asyncio
+import itertools
+import math
 import random
 import threading
 import time
@@ -25,6 +27,8 @@ _NOT_DONE = frozenset({429, 503})
 _PERHAPS_DONE = frozenset({502, 504})
 """Somebody on the way says so, who does not know what became of it."""
 
+LATE_S = 2.0
+"""What an answer may come after the end of the wait for it: one that the service held until then is still on its way."""
 _MOST_DOUBLINGS = 30
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -49,10 +53,11 @@ def idempotency_key(given: str | None = None) -> Mapping[str, str]:
 class Retries:
     """After connection errors, 429, 502, 503 and 504. Times are seconds."""
 
-    most: int = 8
-    """Requests after the first; 0 for none."""
+    most: int | None = None
+    """Requests after the first; 0 for none, None for as many as the time allows."""
     budget_s: float = 30
-    """From the first request on; what the service was asked to wait comes on top."""
+    """From the first request on; what the service was asked to wait comes on top. Methods that wait end it sooner, with
+    their own time, or begin another one."""
     first_s: float = 0.1
     """The longest pause before the first repetition; it doubles each time. The pause is drawn evenly from 0 to that."""
     longest_s: float = 5
@@ -100,15 +105,19 @@ class Asker:
             params={name: value for name, value in call.query.items() if value is not None},
             json=None if call.body is None else {n: value for n, value in call.body.items() if value is not None},
             headers=dict(call.headers),
-            timeout=httpx.Timeout(self.timeout_s, read=self.timeout_s + call.held_s),
+            timeout=self._timeout(call),
         )
+
+    def _timeout(self, call: Call) -> httpx.Timeout:
+        most_s = math.inf if call.until is None else max(0.0, call.until - self.time.now()) + LATE_S
+        return httpx.Timeout(min(self.timeout_s, most_s), read=min(self.timeout_s + call.held_s, most_s))
 
     def ask(self, call: Call) -> Steps[httpx.Response]:
         """A successful answer, or an ApiError with the last unsuccessful one, or Unreachable."""
         given = _request_id.get() or uuid4().hex
         call = replace(call, headers={**call.headers, "X-Request-ID": given})
-        ends = self.time.now() + self.retries.budget_s + call.held_s
-        for attempt in range(self.retries.most + 1):
+        ends = self._ends(call)
+        for attempt in itertools.count():
             answer, again = yield from _once(call, given)
             if isinstance(answer, httpx.Response):
                 return answer
@@ -116,7 +125,11 @@ class Asker:
             if not again or attempt == self.retries.most or self.time.now() + wait_s > ends:
                 raise answer
             yield from pause(wait_s)
-        raise AssertionError("the last attempt answers or raises")
+        raise AssertionError("it counts without end")
+
+    def _ends(self, call: Call) -> float:
+        ends = self.time.now() + self.retries.budget_s + call.held_s
+        return ends if call.until is None else min(ends, call.until)
 
     def get(self, shape: type[T], call: Call) -> Steps[T]:
         """The answer as that model."""

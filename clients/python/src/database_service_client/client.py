@@ -1,5 +1,6 @@
 """The clients: one that blocks and one that is awaited, with the same verbs."""
 
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -101,10 +102,11 @@ class DatabaseService(_Blocking, DatabaseVerbs[Operation]):
     def watch(self, instance_id: str, on_moved: OnMoved, *, since: Credentials | Address | None = None) -> Watch:
         """While it is open, as a context manager, `on_moved(old, new)` is called after each move, on a thread of its own.
 
-        `since` as in `moves`: give the credentials that you use, so that no move in between is missed.
+        `since` as in `moves`: give the credentials that you use, so that no move in between is missed. Where `on_moved`
+        raises, that is logged without what it says, and it is called again, with longer and longer pauses, until it returns.
         """
         moves = DatabaseVerbs.moves.steps(self, instance_id, since=since)
-        return Watch(self.driver.branch(), moves, on_moved, f"watch {instance_id}")
+        return Watch(self.driver.branch(), moves, partial(self._retold, instance_id), on_moved, f"watch {instance_id}")
 
 
 class AsyncDatabaseService(_Awaiting, DatabaseVerbs[AsyncOperation]):
@@ -140,9 +142,11 @@ class AsyncDatabaseService(_Awaiting, DatabaseVerbs[AsyncOperation]):
     def watch(self, instance_id: str, on_moved: OnMoved, *, since: Credentials | Address | None = None) -> AsyncWatch:
         """While it is open, with `async with`, `on_moved(old, new)` is called, and awaited, after each move.
 
-        `since` as in `moves`: give the credentials that you use, so that no move in between is missed.
+        `since` as in `moves`: give the credentials that you use, so that no move in between is missed. Where `on_moved`
+        raises, that is logged without what it says, and it is called again, with longer and longer pauses, until it returns.
         """
-        return AsyncWatch(self.moves(instance_id, since=since), on_moved, f"watch {instance_id}")
+        moves = DatabaseVerbs.moves.steps(self, instance_id, since=since)
+        return AsyncWatch(self.driver, moves, partial(self._retold, instance_id), on_moved, f"watch {instance_id}")
 
 
 def _http(access: Access) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     held_s: float = 0
     """How long the service was asked to hold it before it answers; comes on top of every timeout."""
+    until: float | None = None
+    """By the client's clock: who waits for it has no more use for an answer then. None: as long as it takes."""
     repeatable: bool = True
     """Whether it may be sent again when nobody knows whether it arrived."""
     also_answers: frozenset[int] = frozenset()

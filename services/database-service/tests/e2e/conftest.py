@@ -75,20 +75,24 @@ def command(data: Path, port: int, pools: int = 1) -> list[str]:
     return [sys.executable, "-m", "database_service", "up", *more]
 
 
-def started(data: Path, port: int, folder: Path, pools: int = 1) -> Stack:
+def started(data: Path, port: int, folder: Path, pools: int = 1, *more: str) -> Stack:
     """One that the caller puts down again (`put_down`); `running` does."""
     log = folder / f"up-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command(data, port, pools), stdout=output, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
+            [*command(data, port, pools), *more],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,
         )
     return Stack(data, port, process, log)
 
 
 @contextmanager
-def running(data: Path, port: int, folder: Path, pools: int = 1) -> Iterator[Stack]:
+def running(data: Path, port: int, folder: Path, pools: int = 1, *more: str) -> Iterator[Stack]:
     """A system that starts here and is gone afterwards, whatever happened to it."""
-    stack = started(data, port, folder, pools)
+    stack = started(data, port, folder, pools, *more)
     try:
         yield stack
     finally:
@@ -153,8 +157,8 @@ def start(folder: Path) -> Iterator[Start]:
     """Start systems that a test is rough with; whatever it leaves is stopped."""
     with ExitStack() as stacks:
 
-        def begin(data: Path | None = None, port: int | None = None, pools: int = 1) -> Stack:
-            return stacks.enter_context(running(data or folder / "data", port or free_port(), folder, pools))
+        def begin(data: Path | None = None, port: int | None = None, pools: int = 1, *more: str) -> Stack:
+            return stacks.enter_context(running(data or folder / "data", port or free_port(), folder, pools, *more))
 
         yield begin
 

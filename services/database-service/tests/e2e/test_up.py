@@ -8,15 +8,17 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
 from database_service.cli.root import INTERRUPTED
 from e2e.conftest import READY, Stack, Start, command, homes_of, left_of
-from support.cluster import free_port
+from support.cluster import free_port, free_ports_in_a_row
 
 pytestmark = pytest.mark.stack
 
@@ -182,6 +184,37 @@ def test_also_a_killed_supervisord_leaves_nothing_for_ever(start: Start) -> None
     heir = start(port=killed.port)
     heir.until(READY)
     assert heir.end() == 0
+    assert left_of(killed.data) == []
+
+
+def run_an_instance(stack: Stack) -> str:
+    """Where it answers; the example, beside the API of `stack`."""
+    headers = {"Authorization": f"Bearer {(stack.data / 'instances.token').read_text().strip()}"}
+    api = f"http://127.0.0.1:{stack.port + 1}/api/instances"
+    with httpx.Client(headers=headers, timeout=40) as http:
+        asked = {"name": "todo", "customer_id": "me", "plan_tier": "free"}
+        seen = http.post(api, json=asked).raise_for_status().json()
+        deadline = time.monotonic() + SENTENCE_S
+        while seen["status"] != "running":
+            assert time.monotonic() < deadline, seen
+            seen = http.get(f"{api}/{seen['id']}", params={"wait": 20}).raise_for_status().json()
+    return str(seen["url"])
+
+
+def test_workloads_do_not_outlive_the_next_up_that_serves_no_instances(start: Start) -> None:
+    killed = start(None, free_ports_in_a_row(2), 1, "--with-instances")
+    killed.until(READY)
+    url = run_an_instance(killed)
+    supervisord = int((killed.data / "run" / "supervisor.pid").read_text())
+    killed.end(signal.SIGKILL)
+    os.kill(supervisord, signal.SIGKILL)
+    assert httpx.get(url).is_success
+
+    heir = start(port=killed.port)
+    heir.until("Control plane")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+    assert heir.end() == INTERRUPTED
     assert left_of(killed.data) == []
 
 

@@ -57,7 +57,8 @@ class DatabaseVerbs(Following[Op]):
     ) -> Steps[Allocation]:
         """A database for this instance, with its credentials. Asked again it is the same one.
 
-        `wait` is seconds, 0 to ask just once; NotReadyYet when they are over and it is still in the making.
+        `wait` is seconds, 0 to ask just once; NotReadyYet when they are over and it is still in the making. A service that
+        is away is waited for meanwhile, Unreachable where it still is at the end.
         """
         body = {
             "instance_id": instance_id, "customer_id": customer_id, "plan_tier": plan_tier,
@@ -85,7 +86,8 @@ class DatabaseVerbs(Following[Op]):
 
     @verb
     def wait_until_ready(self, instance_id: str, timeout: float | None = 300) -> Steps[Database]:
-        """Its database when it is ready. `timeout` is seconds, None: as long as it takes; then NotReadyYet.
+        """Its database when it is ready. `timeout` is seconds, None: as long as it takes; then NotReadyYet, or Unreachable
+        where the service is away then; before, it is waited for.
 
         DatabaseReleased at once where it was released: it does not become ready by itself.
         """
@@ -93,7 +95,11 @@ class DatabaseVerbs(Following[Op]):
         deadline = Deadline.after(time, timeout)
         while True:
             began = time.now()
-            seen = yield from self._seen(instance_id, deadline.held_s())
+            try:
+                seen = yield from self._seen(instance_id, deadline.held_s(), until=deadline.until)
+            except (Unreachable, ApiError) as error:
+                yield from deadline.outlast(error)
+                continue
             if seen.ready:
                 return seen
             _refuse_ended(seen)
@@ -197,18 +203,27 @@ class DatabaseVerbs(Following[Op]):
         answer = yield from self._asker.ask(Call(method="GET", path="/metrics"))
         return answer.text
 
-    def _seen(self, instance_id: str, held_s: int = 0, while_on: UUID | None = None) -> Steps[Database]:
+    def _seen(
+        self, instance_id: str, held_s: int = 0, while_on: UUID | None = None, until: float | None = None
+    ) -> Steps[Database]:
         query = {"wait": held_s or None, "while_on": str(while_on) if while_on else None}
-        call = Call(method="GET", path=_path(instance_id), query=query, held_s=held_s)
+        call = Call(method="GET", path=_path(instance_id), query=query, held_s=held_s, until=until)
         return (yield from self._asker.get(Database, call))
 
     def _credentials(self, instance_id: str) -> Steps[Credentials]:
         return (yield from self._asker.get(Credentials, Call(method="GET", path=f"{_path(instance_id)}/credentials")))
 
-    def _whereabouts(self, instance_id: str, known: Address | None) -> Steps[Credentials | Address | None]:
+    def _retold(self, instance_id: str, moved: Moved) -> Steps[Moved]:
+        """That move, to where the database is now: it may have moved on since."""
+        found = yield from self._whereabouts(instance_id, moved.new.address, held_s=0)
+        return Moved(old=moved.old, new=found) if isinstance(found, Credentials) else moved
+
+    def _whereabouts(
+        self, instance_id: str, known: Address | None, held_s: int = LONGEST_HELD_S
+    ) -> Steps[Credentials | Address | None]:
         """Its credentials where it has moved from what is known, else its address; None where nobody can tell now."""
         try:
-            seen = yield from self._seen(instance_id, LONGEST_HELD_S, known.db_server_id if known else None)
+            seen = yield from self._seen(instance_id, held_s, known.db_server_id if known else None)
             _refuse_ended(seen)
             if known is None or not seen.ready or seen.address == known:
                 return known or seen.address
@@ -226,7 +241,11 @@ class DatabaseVerbs(Following[Op]):
         deadline = Deadline.after(time, wait)
         while True:
             began = time.now()
-            answer = yield from self._asker.ask(held(call, deadline.held_s()))
+            try:
+                answer = yield from self._asker.ask(held(replace(call, until=deadline.until), deadline.held_s()))
+            except (Unreachable, ApiError) as error:
+                yield from deadline.outlast(error)
+                continue
             if answer.status_code != httpx.codes.ACCEPTED:
                 return answer
             pending = parsed(Pending, answer)

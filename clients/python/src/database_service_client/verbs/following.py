@@ -6,7 +6,14 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from database_service_client.drivers import Speaking
-from database_service_client.errors import OperationCancelled, OperationFailed, OperationNotOver, OperationOver
+from database_service_client.errors import (
+    ApiError,
+    OperationCancelled,
+    OperationFailed,
+    OperationNotOver,
+    OperationOver,
+    Unreachable,
+)
 from database_service_client.models import OperationRecord
 from database_service_client.steps import Call, Steps, tell
 from database_service_client.waiting import LONGEST_HELD_S, ROUND_S, Deadline
@@ -26,9 +33,9 @@ class Following(Speaking, Generic[Op]):
     def _operation(self, call: Call) -> Steps[Op]:
         return self._bind((yield from self._asker.get(OperationRecord, call)))
 
-    def _look(self, operation_id: UUID, held_s: int = 0) -> Steps[Op]:
+    def _look(self, operation_id: UUID, held_s: int = 0, until: float | None = None) -> Steps[Op]:
         path, query = f"/operations/{operation_id}", {"wait": held_s or None}
-        return (yield from self._operation(Call(method="GET", path=path, query=query, held_s=held_s)))
+        return (yield from self._operation(Call(method="GET", path=path, query=query, held_s=held_s, until=until)))
 
     def _wait(self, operation_id: UUID, timeout: float | None, on_progress: Callable[[Op], object] | None) -> Steps[Op]:
         time = self._asker.time
@@ -38,7 +45,11 @@ class Following(Speaking, Generic[Op]):
         while True:
             began = time.now()
             held_s = 0 if on_progress and before is None else deadline.held_s(most_s)
-            seen = yield from self._look(operation_id, held_s)
+            try:
+                seen = yield from self._look(operation_id, held_s, deadline.until)
+            except (Unreachable, ApiError) as error:
+                yield from deadline.outlast(error)
+                continue
             if seen != before:
                 yield from tell(on_progress, seen)
             if seen.over:

