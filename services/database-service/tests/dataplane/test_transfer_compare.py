@@ -48,7 +48,7 @@ CORRUPTIONS = {
     "DROP PUBLICATION news": "The publication news is not on the target.",
     "ALTER TABLE thing ALTER COLUMN f SET STATISTICS 8": "The table public.thing is defined differently.",
     "ALTER SEQUENCE round_and_round NO CYCLE": "The sequence public.round_and_round is defined differently.",
-    "CREATE TABLE stray ()": "There are 17 tables on the source and 18 on the target.",
+    "CREATE TABLE stray (); ALTER TABLE stray OWNER TO {owner}": "There are 17 tables on the source and 18 on the target.",
     "ALTER DATABASE {staging} SET timezone = 'UTC'": "The setting TimeZone of the database differs.",
     "ALTER ROLE {me} RESET search_path": "The setting search_path of the role '{me}' differs.",
     "COMMENT ON DATABASE {staging} IS NULL": "The comment on the database differs.",
