@@ -39,7 +39,9 @@ ACTS = (
     "clear_place",
 )  # fmt: skip
 AFTER_ANY_LEASE = timedelta(minutes=6)
-EMPTY = "TRUNCATE servers, databases, slots, logins, events, tokens RESTART IDENTITY"
+EMPTY = (
+    "TRUNCATE servers, databases, slots, logins, events, tokens, operations, operation_steps, moves RESTART IDENTITY"
+)
 PATIENCE = timedelta(seconds=60)
 
 

@@ -59,6 +59,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("docker") is None)  # the longest group, so it begins first
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Two labs in one run are in each other's way, and only slow each other down at first: a version of pytest that xdist cannot
+    name groups for went unnoticed for long."""
+    if getattr(session.config.option, "loadgroup", False) and any(
+        item.get_closest_marker("docker") and not item.nodeid.endswith("@swarm") for item in session.items
+    ):
+        raise pytest.UsageError("pytest-xdist does not keep the tests of a group together")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
