@@ -21,8 +21,8 @@ from database_service.provisioners.swarm.provisioner import SwarmProvisioner
 from database_service.provisioners.swarm.storage import StoragePlace
 from database_service.provisioners.swarm.survey import looks
 from support.local_servers import PASSWORD, address_of
-from support.machines import Machine, Refused
-from support.swarm_lab import Lab
+from support.machines import START_S, Machine, Refused, until
+from support.swarm_lab import Lab, takes_connections
 from support.swarm_servers import (
     CONSTRAINTS,
     MIB,
@@ -467,6 +467,7 @@ async def test_a_port_that_is_taken_by_a_process_is_told_and_heals(
 ) -> None:
     port = 21000 + spec.id.int % 11000
     listener = healthy_swarm.manager.spawn(sys.executable, "-m", "http.server", str(port))
+    until(lambda: takes_connections(healthy_swarm.manager.address, port), START_S, "nothing listens")
     await swarm.ensure(spec)
     await until_seen(swarm, spec, Presence.STARTING, f"port {port} of node manager is taken by something else")
     healthy_swarm.manager.run("pkill", "-f", f"http.server {port}")

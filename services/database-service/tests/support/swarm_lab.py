@@ -167,7 +167,7 @@ class Lab:
             config.write_text(_registry_settings(self.folder / "registry", address))
             log = self.folder / "registry.log"
             self._registry = self.ground.capsule.start("docker-registry", "serve", str(config), log=log)
-            until(lambda: _takes_connections(address, REGISTRY_PORT), READY_S, "no registry", log)
+            until(lambda: takes_connections(address, REGISTRY_PORT), READY_S, "no registry", log)
         return f"{address}:{REGISTRY_PORT}"
 
     # -- between tests ------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def _left_to_remove(machine: Machine, kind: str) -> list[str]:
     return found
 
 
-def _takes_connections(address: str, port: int) -> bool:
+def takes_connections(address: str, port: int) -> bool:
     try:
         socket.create_connection((address, port), timeout=1).close()
     except OSError:
