@@ -123,7 +123,7 @@ async def test_no_dedicated_server_is_made_for_an_instance_whose_database_is_on_
 
 async def test_an_allocation_uses_the_server_that_was_provisioned_for_it(house: House) -> None:
     server = await provision_dedicated(house.deps, A, CustomerId("c-1"), Tier.PREMIUM, WHO)
-    answer = await allocate(house.deps, ask(A, Tier.PREMIUM), WHO)
+    answer = await allocate(house.hurried.deps, ask(A, Tier.PREMIUM), WHO)
     assert isinstance(answer, Pending)
     assert answer.server_id == server.id
     assert await house.value("SELECT count(*) FROM servers") == 1
@@ -199,7 +199,7 @@ async def test_a_database_begun_on_a_server_that_fell_ill_is_seated_elsewhere(ho
     ill = await house.pool(slots=2, priority=10)
     async with house.deps.db.connection() as conn:
         await conn.execute("UPDATE servers SET port = 1 WHERE id = $1", ill.id)
-    assert isinstance(await allocate(house.deps, ask(A), WHO), Pending)
+    assert isinstance(await allocate(house.hurried.deps, ask(A), WHO), Pending)
     await check(house.deps, ill.id, WHO)
     well = await house.pool(slots=2)
     for _ in range(4):
@@ -319,7 +319,7 @@ async def test_a_name_that_another_server_has_is_refused_by_name(house: House) -
 async def test_a_dedicated_server_that_is_being_removed_does_not_answer_for_its_instance(house: House) -> None:
     server = await provision_dedicated(house.deps, A, CustomerId("c-1"), Tier.PREMIUM, WHO)
     await retire(house.deps, server.id, WHO)
-    answer = await allocate(house.deps, ask(A, Tier.PREMIUM), WHO)
+    answer = await allocate(house.hurried.deps, ask(A, Tier.PREMIUM), WHO)
     assert isinstance(answer, Pending)
     assert answer.server_id not in (None, server.id)
 

@@ -1,6 +1,6 @@
 """`house`: a hardened tenant server, its administrator, and a TenantServers of the test's own. `move`: it and a second one."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from database_service.dataplane.transfer.moving import TenantTransfers
 from database_service.provisioners.runtime import client_programs
 from dataplane.house import House, admin_of
 from dataplane.move import Move
-from support.cluster import Cluster, blocking, running_cluster
+from support.cluster import Cluster, blocking
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +31,10 @@ async def house(hardened: Cluster) -> AsyncIterator[House]:
 
 
 @pytest.fixture(scope="session")
-def far_cluster() -> Iterator[Cluster]:
+def far_cluster(other_cluster: Cluster) -> Cluster:
     """A second tenant server, hardened: where databases are moved to."""
-    with running_cluster() as running:
-        blocking(harden(running))
-        yield running
+    blocking(harden(other_cluster))
+    return other_cluster
 
 
 @pytest.fixture

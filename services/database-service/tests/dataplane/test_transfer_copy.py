@@ -22,7 +22,7 @@ from database_service.secretbox import new_password
 from dataplane.house import Fuse, Killed, until
 from dataplane.move import NOW, Move
 
-EVERY = 4
+EVERY = 8
 """Of so many moments around an effect one is died at: the operation that moves a database is killed at each."""
 
 HOSTILE = """

@@ -1,8 +1,9 @@
 """The worker is killed with SIGKILL at every effect on the Swarm, and another one takes over: nothing is there twice, nothing
 is left.
 
-The deaths at commits and at statements on tenant servers are those of test_crash_at_every_effect; here each life is a process
-of its own that really dies, beside services, secrets, volumes and directories that are really there.
+At which of them a run kills, support.faults says. The deaths at commits and at statements on tenant servers are those of
+test_crash_at_every_effect; here each life is a process of its own that really dies, beside services, secrets, volumes and
+directories that are really there.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from database_service.domain.servers import Status
 from database_service.provisioners.swarm.engine import Engine, Hands
 from support.clock import Clock
 from support.cluster import Cluster, execute
+from support.faults import moments
 from support.house import WHO, House
 from support.local_servers import in_child
 from support.swarm_lab import Lab
@@ -153,7 +155,8 @@ def killed_everywhere(stage: Stage, what: str, prepare: Do, act: Do, check: Call
     """Die at each moment, be succeeded, and look; the sentence for the report."""
     counted = asyncio.run(stage.life(0, prepare, act))
     assert counted > 0
-    for deadly in range(1, counted + 1):
+    points = moments(counted, what)
+    for deadly in points:
         stage.clear()
         code = in_child(lambda deadly=deadly: stage.life(deadly, prepare, act))  # type: ignore[misc]
         assert code == -signal.SIGKILL, f"not killed at moment {deadly} of {counted} of {what}, but ended with {code}"
@@ -162,7 +165,7 @@ def killed_everywhere(stage: Stage, what: str, prepare: Do, act: Do, check: Call
         except AssertionError as e:
             raise AssertionError(f"killed at moment {deadly} of {counted} of {what}: {e}") from e
     where = "on shared storage" if stage.shared else "on volumes"
-    return f"Swarm: {what} {where}: killed at {counted} of {counted} effects"
+    return f"Swarm: {what} {where}: killed at {len(points)} of {counted} effects"
 
 
 @pytest.mark.timeout(600)

@@ -307,7 +307,7 @@ async def test_another_plan_of_the_same_kind_holds_at_once(two: Two) -> None:
 async def test_a_plan_with_a_server_of_its_own_brings_the_database_there_and_another_one_back(two: Two) -> None:
     report = await of_plan(two.house.deps, Wanted(A, "premium"))
     assert (report.moves, report.target) == (True, None)
-    up = await two.house.finished((await change_plan(two.house.deps, Wanted(A, "premium"), WHO)).id)
+    up = await two.house.finished((await change_plan(two.house.hurried.deps, Wanted(A, "premium"), WHO)).id)
     assert up.state is State.SUCCEEDED, up
     database = await two.house.database(A)
     assert database.server_id
@@ -316,7 +316,7 @@ async def test_a_plan_with_a_server_of_its_own_brings_the_database_there_and_ano
     assert await two.rows() == ROWS
     with pytest.raises(DatabaseHasOwnServer):
         await move(two.house.deps, A, None, WHO)
-    down = await two.house.finished((await change_plan(two.house.deps, Wanted(A, "free"), WHO)).id)
+    down = await two.house.finished((await change_plan(two.house.hurried.deps, Wanted(A, "free"), WHO)).id)
     assert down.state is State.SUCCEEDED, down
     assert await two.rows() == ROWS
     await two.house.later(timedelta(days=4))
@@ -326,7 +326,7 @@ async def test_a_plan_with_a_server_of_its_own_brings_the_database_there_and_ano
 
 async def test_back_on_the_server_of_its_own_that_is_still_kept(two: Two) -> None:
     for tier in ("premium", "free", "premium"):
-        operation = await two.house.finished((await change_plan(two.house.deps, Wanted(A, tier), WHO)).id)
+        operation = await two.house.finished((await change_plan(two.house.hurried.deps, Wanted(A, tier), WHO)).id)
         assert operation.state is State.SUCCEEDED, operation
         assert await two.rows() == ROWS
     assert await two.house.value("SELECT count(*) FROM servers WHERE server_type = 'dedicated'") == 1

@@ -120,7 +120,7 @@ async def test_free_slots_of_the_pool_it_leaves_are_no_room_for_it(two: Two) -> 
 
 async def test_another_size_of_its_own_server_is_another_server(two: Two) -> None:
     for tier in ("premium", "free", "enterprise"):
-        operation = await two.house.finished((await change_plan(two.house.deps, Wanted(A, tier), WHO)).id)
+        operation = await two.house.finished((await change_plan(two.house.hurried.deps, Wanted(A, tier), WHO)).id)
         assert operation.state is State.SUCCEEDED, operation
     on = (await two.house.database(A)).server_id
     assert on
@@ -235,7 +235,7 @@ async def test_a_dry_run_is_refused_what_the_move_would_be(two: Two) -> None:
 
 
 async def test_a_plan_is_not_changed_while_another_one_is_on_its_way(two: Two) -> None:
-    await two.house.finished((await change_plan(two.house.deps, Wanted(A, "premium"), WHO)).id)
+    await two.house.finished((await change_plan(two.house.hurried.deps, Wanted(A, "premium"), WHO)).id)
     for pool in (two.first, two.second):
         await cordon(two.house.deps, pool.id, WHO)
     away = await change_plan(two.house.deps, Wanted(A, "starter"), WHO)

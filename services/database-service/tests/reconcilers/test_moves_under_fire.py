@@ -101,7 +101,7 @@ async def test_every_commit_that_was_acknowledged_is_on_the_target(
     before = await contents(await ready(two))
     async with writing(address_in(two)) as writers:
         await writers.until_acknowledged(50)
-        operation = await two.house.finished((await change_plan(two.house.deps, Wanted(A, "premium"), WHO)).id)
+        operation = await two.house.finished((await change_plan(two.house.hurried.deps, Wanted(A, "premium"), WHO)).id)
         assert operation.state is State.SUCCEEDED, operation
         await writers.until_acknowledged(50)
     assert await writers.lost(await ready(two)) == set()

@@ -33,6 +33,11 @@ SETTINGS = {
     "max_prepared_transactions": "10",
     "log_min_error_statement": "panic",
 }
+DROPS = """
+SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database
+WHERE NOT datistemplate AND datname <> 'postgres'
+  AND datname NOT IN (SELECT database FROM pg_prepared_xacts)
+  AND datname NOT IN (SELECT database FROM pg_replication_slots WHERE database IS NOT NULL)"""
 
 
 T = TypeVar("T")
@@ -86,6 +91,16 @@ def fresh_database(cluster: Cluster, template: str | None = None) -> Iterator[st
         yield name
     finally:
         blocking(execute(cluster.dsn(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+async def clear(cluster: Cluster) -> None:
+    """Drop what tests have left on a tenant server; templates stay, which any test would make again."""
+    conn = await asyncpg.connect(cluster.dsn())
+    try:
+        for (drop,) in await conn.fetch(DROPS):
+            await conn.execute(drop)
+    finally:
+        await conn.close()
 
 
 def migrate(dsn: str) -> None:

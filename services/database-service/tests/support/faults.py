@@ -4,10 +4,12 @@ An effect is a committed write on our database, a statement that changes a tenan
 Each counts twice: a process may die before it, and after it but before it knows.
 """
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -19,7 +21,21 @@ from database_service.store.pool import Conn, Db
 
 _in_transaction: ContextVar[bool] = ContextVar("in_transaction", default=False)
 
+SHARE = 4
+"""A run kills at every so many effects only, each day at others: all of them take an hour."""
+
 WROTE = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
+
+
+def moments(counted: int, of: str, share: int = SHARE) -> Sequence[int]:
+    """At which of so many effects, from 1, this run kills: every `share`th. CRASH_POINTS=all: at all of them; CRASH_POINTS=name:7:
+    there, in what has this name."""
+    name, _, number = os.environ.get("CRASH_POINTS", "").partition(":")
+    if name == of and number:
+        return [int(number)]
+    if name == "all":
+        return range(1, counted + 1)
+    return range(datetime.now(UTC).toordinal() % min(share, counted) + 1, counted + 1, share)
 
 
 class Killed(BaseException):

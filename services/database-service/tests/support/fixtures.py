@@ -29,7 +29,7 @@ from database_service.provisioners.process import ProcessProvisioner
 from database_service.provisioners.runtime import PostgresRuntime
 from support import secrets
 from support.broker import Broker, running_broker
-from support.cluster import Cluster, blocking, fresh_database, migrate, running_cluster
+from support.cluster import Cluster, blocking, clear, fresh_database, migrate, running_cluster
 from support.folders import open_folder
 from support.house import House, open_house
 from support.lab_images import POSTGRES, POSTGRES_BASE, ROOT
@@ -37,6 +37,8 @@ from support.needs import not_installed, without
 from support.rabbitmq import RabbitMQ, running_rabbitmq
 from support.strays import Yard, open_yard
 from support.swarm_lab import Lab, running_lab, why_not
+
+LAB = pytest.StashKey[Lab]()
 
 
 def pytest_configure() -> None:
@@ -82,6 +84,15 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """The lab ends with the last test on it: what its machines keep is gigabytes of memory."""
+    yield
+    lab = item.session.stash.get(LAB, None)
+    if lab and nextitem and not nextitem.get_closest_marker("docker"):
+        lab.end()
+
+
 @pytest.fixture(scope="session")
 def runtime() -> PostgresRuntime:
     return PostgresRuntime.find()
@@ -109,6 +120,15 @@ def tenant_cluster() -> Iterator[Cluster]:
 def other_cluster() -> Iterator[Cluster]:
     with running_cluster() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _nothing_piles_up(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Seven megabytes for each tenant's database, in memory, would be more than there is at the end of a run."""
+    yield
+    for name in ("tenant_cluster", "other_cluster"):
+        if name in request.fixturenames:
+            blocking(clear(request.getfixturevalue(name)))
 
 
 @pytest.fixture(scope="session")
@@ -163,10 +183,11 @@ def rabbit(rabbitmq: RabbitMQ) -> RabbitMQ:
 
 
 @pytest.fixture(scope="session")
-def swarm_lab() -> Iterator[Lab]:
+def swarm_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if reason := why_not():
         without(reason)
     with running_lab() as lab:
+        request.session.stash[LAB] = lab
         yield lab
 
 

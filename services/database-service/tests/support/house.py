@@ -71,6 +71,11 @@ class House:
     def with_policy(self, **changes: object) -> "House":
         return replace(self, deps=replace(self.deps, policy=replace(self.deps.policy, **changes)))  # type: ignore[arg-type]
 
+    @property
+    def hurried(self) -> "House":
+        """Whoever asks is answered after a moment, also where nothing is there yet."""
+        return self.with_policy(allocate_budget=timedelta(milliseconds=200))
+
     async def pool(self, slots: int = 10, on: Cluster | None = None, **order: object) -> Server:
         """A pool of this many slots, active; all pools of a house stand on one real server, unless told on which else."""
         return await self.settled(await self.ordered(slots, on, **order))
@@ -125,9 +130,9 @@ class House:
         raise AssertionError(f"still not quiet after {passes} sweeps")
 
     async def finished(self, operation_id: OperationId) -> Operation:
-        """The operation once it rests; time goes on to whenever it is due."""
-        for _ in range(40):
-            await operation_steps.settle(self.deps, operation_id, timedelta(seconds=30))
+        """The operation once it rests; time goes on to whenever it is due, and what it waits for is swept meanwhile."""
+        for _ in range(100):
+            await operation_steps.settle(self.deps, operation_id, timedelta(milliseconds=300))
             async with self.deps.db.connection() as conn:
                 found = await operations.get(conn, operation_id)
             assert found

@@ -16,7 +16,12 @@ WHEELS = ROOT / ".cache" / "wheels"
 
 
 def load_base(machine: Machine) -> None:
-    """The base, on this machine's engine; made where no earlier run did, in about a minute."""
+    """The base, on this machine's engine; made where no earlier run did, in about a minute.
+
+    What is there stays: imported again it is another image to the engine, and what was built on it is built again.
+    """
+    if machine.docker("images", "--quiet", BASE):
+        return
     CACHE.mkdir(parents=True, exist_ok=True)
     kept = CACHE / f"service-base-{hashlib.sha256(repr((PACKAGES, USELESS)).encode()).hexdigest()[:12]}.tar"
     if not kept.exists():

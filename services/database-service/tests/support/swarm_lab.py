@@ -212,12 +212,15 @@ class Lab:
         self.took[what] = time.monotonic() - began
 
     def end(self) -> None:
-        """All at once, as if the building had burnt down."""
+        """All at once, as if the building had burnt down, with what machines kept. Ended already is success."""
         self.ground.clear()
         for machine in self.machines:
             machine.lose()
         if self._registry:
             self._registry.wait(END_S)
+        _wipe(self.folder.name)
+        for kept in (path for path in self.folder.iterdir() if path.name != LOCK):
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
 
 
 @contextmanager
@@ -232,7 +235,6 @@ def running_lab() -> Iterator[Lab]:
             yield lab
         finally:
             lab.end()
-            _wipe(folder.name)
 
 
 def clear_leftovers(root: Path) -> None:

@@ -65,15 +65,14 @@ async def test_a_change_leaves_no_gap_and_a_bad_one_leaves_the_old_one_running(
 @pytest.mark.docker
 @pytest.mark.timeout(600)
 async def test_what_dies_begins_again_and_another_planes_is_left_alone(swarm: Bench, healthy_swarm: Lab) -> None:
-    manager = healthy_swarm.manager
     spec = swarm.spec()
     born = swarm.told(await well(swarm, spec))["born"]
-    container = manager.docker("ps", "--quiet", "--filter", f"name={service_of(spec)}")
-    manager.docker("kill", container)
+    [node] = healthy_swarm.places(service_of(spec))
+    node.docker("kill", node.docker("ps", "--quiet", "--filter", f"name={service_of(spec)}"))
     seen = await until(swarm, spec, lambda seen: seen.healthy and swarm.told(seen)["born"] != born)
     assert seen.version == spec.version
 
-    other = SwarmWorkloads(Engine.at(manager.url), Options("other", NETWORK, stack_images.BASE))
+    other = SwarmWorkloads(Engine.at(healthy_swarm.manager.url), Options("other", NETWORK, stack_images.BASE))
     assert (await other.observe(spec.id)).presence is Presence.ABSENT
     await other.remove(spec.id)
     assert await other.list_ours() == []

@@ -3,7 +3,6 @@
 It is run every few seconds, so it reads no more code than it needs.
 """
 
-import asyncio
 import http.client
 import sys
 import time
@@ -45,6 +44,8 @@ def _of_a_sign(role: str, age_s: float) -> str | None:
 
 
 def _broker_answers() -> bool:
+    import asyncio  # noqa: PLC0415  half of what a check costs, and seldom needed
+
     from instance_service.broker.celery import new_sender  # noqa: PLC0415  most of a second, and seldom needed
     from instance_service.broker.pulse import Pulse  # noqa: PLC0415
     from instance_service.domain.errors import Unavailable  # noqa: PLC0415
