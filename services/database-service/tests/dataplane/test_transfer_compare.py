@@ -39,9 +39,9 @@ CORRUPTIONS = {
     "AS $$ BEGIN RETURN upper(t) || '!'; -- another\nEND $$": "The function public.shout(text) is defined differently.",
     "COMMENT ON FUNCTION twice(integer) IS 'triples'": "The comment public.FUNCTION twice(n integer) is defined differently.",
     "ALTER TABLE wide ALTER COLUMN column_7 SET DEFAULT 8": "The table public.wide is defined differently.",
-    "ALTER TABLE mine ADD COLUMN extra integer": "The table public.mine has other columns on the target.",
     "ALTER TABLE part DROP CONSTRAINT part_id_fkey": "The fk constraint public.part part_id_fkey is not on the target.",
     "ALTER TABLE \"Odd Schema\".\"{longest}\" OWNER TO {me}": "The table Odd Schema.{longest} is defined differently.",
+    "ALTER TABLE mine ADD COLUMN extra integer": "The table public.mine has other columns on the target.",
     "CREATE OR REPLACE VIEW seen AS SELECT id, name FROM thing": "The view public.seen is defined differently.",
     "REFRESH MATERIALIZED VIEW never": "The materialized view public.never is populated on one side only.",
     "ALTER TYPE mood RENAME VALUE 'ok' TO 'well'": "The type public.mood is defined differently.",
@@ -55,7 +55,8 @@ CORRUPTIONS = {
     "REVOKE CREATE ON DATABASE {staging} FROM {other}": "CREATE on the database differs for the role '{other}'.",
 }  # fmt: skip
 ROUNDS = 6
-"""A comparison of all there is takes its time, so several are planted at once; neighbours above never are, as some add up."""
+"""A comparison of all there is takes its time, so every sixth is planted at once: neighbours above never are, as some add up, and
+one that hides another comes in a later round."""
 
 
 async def test_every_planted_corruption_is_found_and_named(move: Move) -> None:

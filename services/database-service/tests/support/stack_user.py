@@ -40,16 +40,16 @@ class StackUser:
     def create(self, name: str, plan_tier: str = "starter") -> str:
         """The id of a new instance of the example."""
         body = {"name": name, "customer_id": "acme", "plan_tier": plan_tier}
-        return str(_good(self.instances.post("", json=body)).json()["id"])
+        return str(_good(self.instances.post("/instances", json=body)).json()["id"])
 
     def ask(self, instance_id: str, verb: str) -> None:
-        _good(self.instances.post(f"/{instance_id}/{verb}"))
+        _good(self.instances.post(f"/instances/{instance_id}/{verb}"))
 
     def until_running(self, instance_id: str, *, unlike: object = None) -> Told:
         """The instance once it runs, with another database address or login than `unlike`."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            found: Told = _good(self.instances.get(f"/{instance_id}", params={"wait": HELD_S})).json()
+            found: Told = _good(self.instances.get(f"/instances/{instance_id}", params={"wait": HELD_S})).json()
             if found["status"] == "running" and found["database"] != unlike:
                 return found
             assert found["status"] != "error", found
@@ -58,7 +58,7 @@ class StackUser:
 
     def trace(self, instance_id: str) -> list[str]:
         """Its states in their order, each once in a row."""
-        events = _good(self.instances.get(f"/{instance_id}/events", params={"limit": 200})).json()["events"]
+        events = _good(self.instances.get(f"/instances/{instance_id}/events", params={"limit": 200})).json()["events"]
         states = [event["after"] for event in reversed(events) if event["after"]]
         return [state for before, state in zip([None, *states], states, strict=False) if state != before]
 
@@ -73,7 +73,7 @@ def stack_user(host: str, secrets: Path) -> Iterator[StackUser]:
 
     with (
         client(f"http://{host}:8005/api/database", "admin_token") as databases,
-        client(f"http://{host}:8006/api/instances", "instances_token") as instances,
+        client(f"http://{host}:8006/api", "instances_token") as instances,
     ):
         yield StackUser(databases, instances)
 
