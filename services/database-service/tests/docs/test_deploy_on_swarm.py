@@ -56,6 +56,10 @@ def _an_instance_needs_nobody(lab: Lab, secrets: Path) -> str:
         moved = _moved(user, instance, pools[0]["id"], rotated)
         assert (moved["db_host"], moved["db_user"]) != (ran["database"]["db_host"], ran["database"]["db_user"])
         trace = user.trace(instance)
+        user.delete(instance)
+        for ordered in {pool["id"] for pool in user.pools()} - {pool["id"] for pool in pools}:
+            user.operate(f"/admin/pools/{ordered}/retire")
+        until(lambda: len(user.pools()) == len(pools), GONE_S, "the pool that was ordered stays")
     return f"an instance on the Swarm: {' → '.join(trace)}"
 
 

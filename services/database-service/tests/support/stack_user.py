@@ -1,7 +1,7 @@
 """Who uses a deployed stack over HTTP: an operator of database-service, and a customer of instance-service."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,20 @@ class StackUser:
     def ask(self, instance_id: str, verb: str) -> None:
         _good(self.instances.post(f"/instances/{instance_id}/{verb}"))
 
+    def delete(self, instance_id: str) -> None:
+        """Return when it is deleted."""
+        _good(self.instances.delete(f"/instances/{instance_id}"))
+        self._until(instance_id, lambda found: found["status"] == "deleted")
+
     def until_running(self, instance_id: str, *, unlike: object = None) -> Told:
         """The instance once it runs, with another database address or login than `unlike`."""
+        return self._until(instance_id, lambda found: found["status"] == "running" and found["database"] != unlike)
+
+    def _until(self, instance_id: str, so: Callable[[Told], bool]) -> Told:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             found: Told = _good(self.instances.get(f"/instances/{instance_id}", params={"wait": HELD_S})).json()
-            if found["status"] == "running" and found["database"] != unlike:
+            if so(found):
                 return found
             assert found["status"] != "error", found
             assert time.monotonic() < deadline, found
