@@ -90,6 +90,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     yield
     lab = item.session.stash.get(LAB, None)
     if lab and nextitem and not nextitem.get_closest_marker("docker"):
+        del item.session.stash[LAB]
         lab.end()
 
 

@@ -71,6 +71,7 @@ class Lab:
     _workers: list[Machine] = field(default_factory=list, init=False)
     _shared: list[Path] = field(default_factory=list, init=False)
     _registry: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    _ended: bool = field(default=False, init=False)
     took: dict[str, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -213,6 +214,9 @@ class Lab:
 
     def end(self) -> None:
         """All at once, as if the building had burnt down, with what machines kept. Ended already is success."""
+        if self._ended:  # its addresses may be another lab's by now
+            return
+        self._ended = True
         self.ground.clear()
         for machine in self.machines:
             machine.lose()
