@@ -130,9 +130,9 @@ class House:
         raise AssertionError(f"still not quiet after {passes} sweeps")
 
     async def finished(self, operation_id: OperationId) -> Operation:
-        """The operation once it rests; time goes on to whenever it is due, and what it waits for is swept meanwhile."""
-        for _ in range(100):
-            await operation_steps.settle(self.deps, operation_id, timedelta(milliseconds=300))
+        """The operation once it rests; time goes on to whenever it is due."""
+        for _ in range(40):
+            await operation_steps.settle(self.deps, operation_id, timedelta(seconds=30))
             async with self.deps.db.connection() as conn:
                 found = await operations.get(conn, operation_id)
             assert found

@@ -1,6 +1,7 @@
 """The sweep: reconcile whatever is due. It is the guarantee behind every nudge."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from database_service.deps import Deps
@@ -12,6 +13,7 @@ from database_service.reconcilers import servers as server_steps
 from database_service.store import leases
 
 MOST_AT_ONCE = 500
+OPERATION_PATIENCE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,11 @@ async def due_operations(deps: Deps) -> list[UUID]:
 
 
 async def sweep_operations(deps: Deps) -> int:
-    """One move of each due operation; returns how many were due."""
+    """Due operations, each moved on for a while; returns how many were due."""
     due = await due_operations(deps)
-    await capacity.in_parallel(deps, due, lambda row_id: operation_steps.step(deps, OperationId(row_id)))
+    await capacity.in_parallel(
+        deps, due, lambda row_id: operation_steps.settle(deps, OperationId(row_id), OPERATION_PATIENCE)
+    )
     return len(due)
 
 
