@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -97,7 +98,7 @@ async def open_house(
     clock: Clock | None = None,
     databases: FakeDatabases | None = None,
     workloads: FakeWorkloads | None = None,
-    make_db: Any = Db,
+    make_db: Any = partial(Db, acquire_timeout_s=30),
     **numbers: Any,
 ) -> AsyncIterator[House]:
     clock, databases, workloads = clock or Clock(), databases or FakeDatabases(), workloads or FakeWorkloads()
