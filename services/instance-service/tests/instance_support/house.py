@@ -92,13 +92,17 @@ def connect_to(dsn: str) -> Connect:
     return connect
 
 
+PATIENT = partial(Db, acquire_timeout_s=30)
+"""A busy machine is not a database that is away."""
+
+
 @asynccontextmanager
 async def open_house(
     dsn: str,
     clock: Clock | None = None,
     databases: FakeDatabases | None = None,
     workloads: FakeWorkloads | None = None,
-    make_db: Any = partial(Db, acquire_timeout_s=30),
+    make_db: Any = PATIENT,
     **numbers: Any,
 ) -> AsyncIterator[House]:
     clock, databases, workloads = clock or Clock(), databases or FakeDatabases(), workloads or FakeWorkloads()
