@@ -24,7 +24,7 @@ ENV ?= .env.swarm
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm bench-move docs reference lock schema openapi \
+.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm bench-move bench-neighbours bench-overload chaos chaos-bites docs reference lock audit schema openapi \
 	wheels images stack-secrets stack-deploy stack-status stack-rm clean
 
 help:
@@ -35,12 +35,14 @@ help:
 	@echo "  make test            the tests, on a real PostgreSQL (JOBS=2 PYTEST_ARGS='-k spare')"
 	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage"
 	@echo
-	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm, -move"
+	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm, -move, -neighbours, -overload"
+	@echo "  make chaos           the promises, tried by force (SEED=… MINUTES=3 REPORT=file KEEP=folder); make chaos-bites: whether it would find bugs"
 	@echo "  make docs            the manual, as HTML in docs/_build"
 	@echo "  make reference       rewrite what is generated: docs/reference, .env.swarm"
 	@echo "  make schema          rewrite shared/configs/postgres from the migrations"
 	@echo "  make openapi         rewrite docs/reference/*openapi.json"
 	@echo "  make lock            lock requirements/*.in again"
+	@echo "  make audit           pins, hashes and known weaknesses of what is locked (AUDIT_MUST_ASK=1: an error where nobody can be asked)"
 	@echo
 	@echo "  make images          the images of the services, of servers and of the example (TAG=latest BASE_PYTHON=… BASE_POSTGRES=…)"
 	@echo "  make wheels          what the services' images are made of, so that they build without a network"
@@ -69,8 +71,16 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-bench-allocate bench-scale bench-ready bench-pool bench-move: bench-%: $(VENV)/.installed-dev
+bench-allocate bench-scale bench-ready bench-pool bench-move bench-neighbours bench-overload: bench-%: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.$*
+
+chaos: $(VENV)/.installed-dev
+	cd $(SERVICE)/tests && exec $(abspath $(BIN))/python -m chaos --minutes $(or $(MINUTES),3) \
+		$(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(abspath $(REPORT))) $(if $(BUG),--bug $(BUG)) \
+		$(if $(KEEP),--keep $(abspath $(KEEP)))
+
+chaos-bites: $(VENV)/.installed-dev
+	cd $(SERVICE)/tests && exec $(abspath $(BIN))/python -m chaos --minutes $(or $(MINUTES),10) --bites $(or $(BUG),all)
 
 bench-swarm: $(VENV)/.installed-dev
 	PYTHONPATH=$(SERVICE)/tests $(BIN)/python -m bench.swarm
@@ -92,6 +102,9 @@ openapi: $(VENV)/.installed-dev
 
 lock:
 	requirements/compile
+
+audit:
+	@PYTHON='$(PYTHON)' requirements/audit
 
 wheels: $(VENV)/.installed-dev
 	requirements/wheels

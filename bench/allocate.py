@@ -14,13 +14,12 @@ from functools import partial
 from typing import cast
 
 import asyncpg
-import uvloop
 
 from bench import floor, rows
 from bench.client import Client, Load, Outcome, client
 from bench.figures import Round, in_turn, ratio
-from bench.report import Options, Report, options
-from bench.system import HOST, Http, Postgres, System, running
+from bench.report import Options, Report, carry_out
+from bench.system import HOST, Http, Postgres, System
 from database_service.broker.nudge import Silent
 from database_service.deps import Deps
 from database_service.domain.ids import ServerId, Who
@@ -386,11 +385,5 @@ async def _checkpoint(tenant: Postgres) -> None:
         await conn.close()
 
 
-def main() -> None:
-    given = options(__doc__)
-    with running() as system:
-        uvloop.run(bench(system, given))
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(bench, __doc__)

@@ -15,14 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
 from bench import rows
 from bench.client import Client, Load, client
 from bench.figures import Measure, Round, in_turn, ratio
 from bench.pool import POOLS
-from bench.report import Options, Report, options
-from bench.system import Http, Postgres, System, running
+from bench.report import Options, Report, carry_out
+from bench.system import Http, Postgres, System
 from database_service.domain.secret import Secret
 from database_service.domain.sizing import postgres_settings
 from database_service.wiring import process_provisioner
@@ -155,11 +153,5 @@ async def _run(system: System, password: Secret, program: str, *arguments: str) 
         raise RuntimeError(f"{program}: {said.decode(errors='replace')[-500:]}")
 
 
-def main() -> None:
-    given = options(__doc__)
-    with running() as system:
-        uvloop.run(bench(system, given))
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(bench, __doc__)

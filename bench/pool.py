@@ -15,13 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import asyncpg
-import uvloop
 
 from bench import rows
 from bench.client import Client, Load, client
 from bench.figures import Measure, Round, in_turn, ratio
-from bench.report import Options, Report, options
-from bench.system import HOST, Http, System, free_port, running
+from bench.report import Options, Report, carry_out
+from bench.system import HOST, Http, System, free_port
 from database_service.domain.sizing import postgres_settings
 from database_service.wiring import process_provisioner
 
@@ -143,11 +142,5 @@ async def _until_login(port: int) -> None:
             return
 
 
-def main() -> None:
-    given = options(__doc__)
-    with running() as system:
-        uvloop.run(bench(system, given))
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(bench, __doc__)

@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
-import uvloop
 
 from bench import rows
 from bench.client import Load, Outcome, client
 from bench.figures import Round, Series
-from bench.report import Options, Report, options
-from bench.system import Http, System, running
+from bench.report import Options, Report, carry_out
+from bench.system import Http, System
 from database_service.broker.celery import new_sender
 from database_service.broker.courier import Courier
 
@@ -117,11 +116,5 @@ def _tell(report: Report, active: Mapping[UUID, float], outcome: Outcome, caller
     report.target(f"{what}, p95", "<=", 50, report.measured[what]["p95_ms"], "ms")
 
 
-def main() -> None:
-    given = options(__doc__)
-    with running() as system:
-        uvloop.run(bench(system, given))
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(bench, __doc__)

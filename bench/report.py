@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+import uvloop
 
 from bench.figures import Series
-from bench.system import REPOSITORY, System
+from bench.system import REPOSITORY, System, running
 
 RESULTS = REPOSITORY / "bench" / "results"
 SUMMARY = "README.md"
@@ -118,6 +119,13 @@ class Report:
         path.write_text(json.dumps(told, indent=1) + "\n")
         (self.options.results / SUMMARY).write_text(_summary(self.options.results))
         print(f"\nwritten to {path}")
+
+
+def carry_out(bench: Callable[[System, Options], Coroutine[Any, Any, None]], about: str | None) -> None:
+    """A benchmark as a program: told its options, in a system of its own."""
+    given = options(about)
+    with running() as system:
+        uvloop.run(bench(system, given))
 
 
 def options(about: str | None) -> Options:

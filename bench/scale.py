@@ -9,13 +9,12 @@ import time
 from functools import partial
 
 import asyncpg
-import uvloop
 
 from bench import rows
 from bench.client import Client, client
 from bench.figures import Measure, Round, Series, in_turn, ratio
-from bench.report import Options, Report, options
-from bench.system import Http, Postgres, System, running
+from bench.report import Options, Report, carry_out
+from bench.system import Http, Postgres, System
 
 PER_SERVER = 50
 SPARE_SLOTS = 2
@@ -216,11 +215,5 @@ async def _plans(report: Report, dsn: str) -> None:
         await conn.close()
 
 
-def main() -> None:
-    given = options(__doc__)
-    with running() as system:
-        uvloop.run(bench(system, given))
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(bench, __doc__)

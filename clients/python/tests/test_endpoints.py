@@ -17,6 +17,7 @@ from database_service_client.errors import DatabaseServiceError
 
 CONTRACT = json.loads((Path(__file__).parents[3] / "docs" / "reference" / "openapi.json").read_text())
 ID = UUID("00000000-0000-4000-8000-000000000001")
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ASK = ("i", "c", "free")
 POOL: dict[str, Any] = {"max_instances": 1, "cpu_limit": 1.0, "memory_limit": 1}
 PAGE: dict[str, Any] = {"cursor": "c", "limit": 1}
@@ -41,7 +42,7 @@ CALLS: dict[str, Verb] = {
     "GET /admin/pools": lambda c: c.admin.pools(status="full", server_type="shared", **PAGE),
     "POST /admin/pools": lambda c: c.admin.order_pool(**POOL, priority=1, manual=True),
     "POST /admin/pools/adopt": lambda c: c.admin.adopt("h", "u", "p", 1, confirm="c", port=1, name="n"),
-    "POST /admin/pools/rollout": lambda c: c.admin.rollout(**POOL, pools=[ID], image="i"),
+    "POST /admin/pools/rollout": lambda c: c.admin.rollout(**POOL, pools=[ID], image="i", tls=True),
     "POST /admin/pools/rotate-admin-password": lambda c: c.admin.rotate_admin_password(pools=[ID]),
     "POST /admin/pools/rebalance": lambda c: c.admin.rebalance(most=1),
     "GET /admin/pools/{pool_id}": lambda c: c.admin.pool(ID),
@@ -54,12 +55,28 @@ CALLS: dict[str, Verb] = {
     "GET /admin/drift": lambda c: c.admin.drift(kind="k", state="open", **PAGE),
     "POST /admin/drift/find": lambda c: c.admin.find_drift(),
     "POST /admin/drift/{drift_id}/remove": lambda c: c.admin.remove_drift(ID, confirm="c"),
+    "GET /admin/neighbours": lambda c: c.admin.neighbours(pool_id=ID, limit=1),
     "GET /admin/stats": lambda c: c.admin.stats(),
     "GET /admin/events": lambda c: c.admin.events(instance_id="i", subject_id=ID, **PAGE),
-    "GET /admin/tokens": lambda c: c.admin.tokens(),
-    "POST /admin/tokens": lambda c: c.admin.issue_token(
-        "n", ["admin:read"], expires_at=datetime(2030, 1, 1, tzinfo=UTC)
+    "GET /admin/events/verification": lambda c: c.admin.verify_events(since="1:ab"),
+    "GET /admin/requests": lambda c: c.admin.requests(
+        since=NOW,
+        until=NOW,
+        endpoint="e",
+        status=200,
+        errors=False,
+        token_id=ID,
+        instance_id="i",
+        request_id="r",
+        **PAGE,
     ),
+    "GET /admin/keys": lambda c: c.admin.keys(),
+    "POST /admin/keys/reseal": lambda c: c.admin.reseal(),
+    "GET /ca.pem": lambda c: c.ca(),
+    "GET /admin/authorities": lambda c: c.admin.authorities(),
+    "POST /admin/authorities/rotate": lambda c: c.admin.rotate_authority(overlap_seconds=1),
+    "GET /admin/tokens": lambda c: c.admin.tokens(),
+    "POST /admin/tokens": lambda c: c.admin.issue_token("n", ["admin:read"], expires_at=NOW, customer_id="c"),
     "DELETE /admin/tokens/{token_id}": lambda c: c.admin.revoke_token(ID),
     "GET /health": lambda c: c.health(),
     "GET /health/ready": lambda c: c.ready(),

@@ -25,16 +25,11 @@ from database_service.reconcilers.servers import spec_of
 from support.cluster import Cluster
 from support.house import WHO, House, ask, login
 from support.swarm_lab import Lab
-from support.swarm_servers import open_swarm_house, shared_storage, swarm_provisioner, variation
+from support.swarm_servers import a_pool, open_swarm_house, swarm_provisioner, variation
 
 pytestmark = pytest.mark.docker
 
 PATIENCE = timedelta(seconds=60)
-
-
-@pytest.fixture
-def storage(healthy_swarm: Lab) -> Path:
-    return shared_storage(healthy_swarm)
 
 
 @pytest.fixture
@@ -43,13 +38,6 @@ async def swarm_house(
 ) -> AsyncIterator[House]:
     async with open_swarm_house(healthy_swarm, control_dsn, tenant_cluster, postgres_image, storage) as house:
         yield house
-
-
-async def a_pool(house: House) -> Server:
-    server = await order_pool(house.deps, WHO, max_instances=3)
-    settled = await house.settled(server.id, PATIENCE)
-    assert settled.status is Status.ACTIVE, settled.last_error
-    return settled
 
 
 async def until_status(house: House, server_id: ServerId, status: Status) -> Server:

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from database_service.cli.reference import COMMANDS, CONFIGURATION, EXAMPLE, commands, configuration, example
+from database_service.cli.reference import (
+    AUTHORISATION,
+    COMMANDS,
+    CONFIGURATION,
+    EXAMPLE,
+    authorised,
+    commands,
+    configuration,
+    example,
+)
 from database_service.cli.stack_variables import SET_BY_STACK, VARIABLES
 from database_service.domain.policy import Policy
 from database_service.secretbox import new_key
@@ -156,7 +165,10 @@ def test_the_example_changes_nothing_as_it_stands() -> None:
     assert not [line for line in (ROOT / EXAMPLE).read_text().splitlines() if line and not line.startswith("#")]
 
 
-@pytest.mark.parametrize(("name", "make"), [(CONFIGURATION, configuration), (COMMANDS, commands), (EXAMPLE, example)])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [(CONFIGURATION, configuration), (COMMANDS, commands), (AUTHORISATION, authorised), (EXAMPLE, example)],
+)
 def test_what_is_generated_is_the_newest(name: str, make: object) -> None:
     assert callable(make)
     assert (ROOT / name).read_text() == make(), "run `make reference`"

@@ -404,10 +404,193 @@ COMMENT ON COLUMN moves.stale IS 'What earlier attempts were called on the targe
 CREATE INDEX moves_of_database ON moves (database_id);
 CREATE INDEX moves_of_twin ON moves (twin_id) WHERE twin_id IS NOT NULL;
 CREATE INDEX moves_without_seat ON moves (type_after) WHERE phase = 'seating' AND twin_id IS NULL;
+
+-- Keyed digests of tokens, tokens that are one customer's, and an audit trail that is only added to.
+
+ALTER TABLE tokens
+    ADD COLUMN hash_key    text,
+    ADD COLUMN customer_id text CHECK (customer_id !~ '[^A-Za-z0-9._-]' AND length(customer_id) BETWEEN 1 AND 64),
+    ADD CONSTRAINT tokens_of_a_customer
+        CHECK (customer_id IS NULL OR scopes <@ ARRAY['databases:read', 'databases:write', 'databases:secrets']);
+COMMENT ON COLUMN tokens.hash_key IS 'The key of the ring that hash was made under (HMAC-SHA256); NULL where it is a plain SHA-256.';
+COMMENT ON COLUMN tokens.customer_id IS 'Whose databases alone it is for; NULL: everybody''s.';
+
+CREATE TABLE links (
+    seq       bigint PRIMARY KEY CHECK (seq >= 1),
+    event_id  bigint NOT NULL UNIQUE,
+    linked_at timestamptz NOT NULL,
+    hash      bytea NOT NULL,
+    mac       bytea NOT NULL,
+    mac_key   text NOT NULL
+);
+COMMENT ON TABLE links IS 'The chain of the audit trail: each link is made of the one before and of one committed event, a few seconds after it.';
+COMMENT ON COLUMN links.event_id IS 'No foreign key: what was removed in spite of all must leave a link behind.';
+COMMENT ON COLUMN links.hash IS 'SHA-256 of the hash before and of the event.';
+COMMENT ON COLUMN links.mac IS 'HMAC-SHA256 of seq, linked_at and hash, under a key derived from mac_key of the ring.';
+
+CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is refused: the audit trail is only added to', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER events_only_grow BEFORE UPDATE OR DELETE OR TRUNCATE ON events EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER links_only_grow BEFORE DELETE OR TRUNCATE ON links EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER links_stay BEFORE UPDATE OF seq, event_id, linked_at, hash ON links EXECUTE FUNCTION refuse_rewriting();
+
+-- What databases use of their servers, and what those that are too large may no longer do.
+
+ALTER TABLE databases
+    ADD COLUMN stop        text DEFAULT 'none',
+    ADD COLUMN stop_wanted text NOT NULL DEFAULT 'none';
+COMMENT ON COLUMN databases.stop IS 'What it may no longer do, as its server was last told; NULL where its server is to be told again.';
+COMMENT ON COLUMN databases.stop_wanted IS 'What follows from its size and its plan.';
+
+CREATE OR REPLACE FUNCTION database_is_sound(d databases) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN d.status IN ('waiting', 'creating', 'spare', 'ready', 'moving', 'landing', 'releasing', 'released', 'purged')
+        AND d.server_type IN ('shared', 'dedicated')
+        AND (d.instance_id !~ '[^A-Za-z0-9._-]' AND length(d.instance_id) BETWEEN 1 AND 64) IS NOT FALSE
+        AND (d.customer_id !~ '[^A-Za-z0-9._-]' AND length(d.customer_id) BETWEEN 1 AND 64) IS NOT FALSE
+        AND (d.instance_id IS NOT NULL OR d.status NOT IN ('waiting', 'ready', 'moving'))
+        AND (d.instance_id IS NULL) = (d.customer_id IS NULL)
+        AND (d.instance_id IS NULL) = (d.asked_tier IS NULL)
+        AND ((d.server_id IS NULL) = (d.status = 'waiting') OR d.status = 'purged')
+        AND (d.status NOT IN ('spare', 'ready', 'moving') OR d.physical_name IS NOT DISTINCT FROM d.name AND d.limits_tier IS NOT NULL AND d.rank IS NOT NULL)
+        AND (d.status NOT IN ('waiting', 'creating', 'releasing') OR d.due_at IS NOT NULL)
+        AND (d.status <> 'purged' OR d.server_id IS NULL OR d.due_at IS NOT NULL)
+        AND (d.status <> 'released' OR d.released_at IS NOT NULL AND d.purge_after IS NOT NULL)
+        AND (d.status <> 'landing' OR d.twin_of IS NOT NULL AND d.rank IS NOT NULL)
+        AND (d.twin_of IS NULL OR d.instance_id IS NULL)
+        AND (d.stop IN ('none', 'writes', 'door')) IS NOT FALSE
+        AND d.stop_wanted IN ('none', 'writes', 'door')
+        AND (d.lease_until IS NULL) = (d.lease_token IS NULL);
+END $$;
+
+CREATE TABLE usage (
+    database_id           uuid PRIMARY KEY REFERENCES databases (id) ON DELETE CASCADE,
+    server_id             uuid NOT NULL REFERENCES servers (id),
+    sampled_at            timestamptz NOT NULL,
+    connections           integer NOT NULL CHECK (connections >= 0),
+    oldest_transaction_s  double precision,
+    transactions          bigint NOT NULL,
+    blocks                bigint NOT NULL,
+    temp_bytes            bigint NOT NULL,
+    busy_s                double precision NOT NULL,
+    transactions_per_s    double precision,
+    blocks_per_s          double precision,
+    temp_bytes_per_s      double precision,
+    busy                  double precision,
+    size_bytes            bigint CHECK (size_bytes >= 0),
+    written               bigint,
+    sized_at              timestamptz,
+    tier                  text,
+    level                 text NOT NULL DEFAULT 'ok' CHECK (level IN ('ok', 'warning', 'critical', 'stopped')),
+    level_since           timestamptz,
+    stopped_bytes         bigint,
+    CHECK ((size_bytes IS NULL) = (sized_at IS NULL)),
+    CHECK ((stopped_bytes IS NOT NULL) = (level = 'stopped')),
+    CHECK ((busy IS NULL) = (blocks_per_s IS NULL))
+) WITH (fillfactor = 70);
+COMMENT ON TABLE usage IS 'The last sample of each database in use: one row each, written again and again.';
+COMMENT ON COLUMN usage.transactions IS 'Counted by the server since it began to; so are blocks, temp_bytes and busy_s (seconds of all sessions together).';
+COMMENT ON COLUMN usage.busy IS 'Seconds that its sessions were at work in each second, since the sample before.';
+COMMENT ON COLUMN usage.written IS 'Rows written, as the server counted when the size was taken: while it stays, so does the size.';
+COMMENT ON COLUMN usage.tier IS 'The plan it was last judged by; NULL before the first time.';
+COMMENT ON COLUMN usage.stopped_bytes IS 'What it had when its writes were stopped.';
+CREATE INDEX usage_on_server ON usage (server_id);
+CREATE INDEX usage_not_ok ON usage (level) WHERE level <> 'ok';
+
+-- The request log: who asked what, and what was answered. It is only added to, and forgotten from its old end.
+
+CREATE TABLE requests (
+    id            bigint NOT NULL,
+    at            timestamptz NOT NULL,
+    request_id    text NOT NULL,
+    token_id      uuid,
+    token_name    text,
+    method        text NOT NULL,
+    endpoint      text NOT NULL,
+    instance_id   text,
+    customer_id   text,
+    status        smallint NOT NULL,
+    ms            real NOT NULL,
+    code          text,
+    request_body  jsonb,
+    response_body jsonb,
+    PRIMARY KEY (at, id)
+);
+COMMENT ON TABLE requests IS 'HTTP requests to the API, sampled: a log, which may lose rows and is no part of a backup.';
+COMMENT ON COLUMN requests.id IS 'Made by the process that answered. A batch that is written twice is one.';
+COMMENT ON COLUMN requests.at IS 'When it came.';
+COMMENT ON COLUMN requests.token_id IS 'No foreign key: a log does not keep what it tells of from going.';
+COMMENT ON COLUMN requests.endpoint IS 'The template of the route, without ids.';
+COMMENT ON COLUMN requests.request_body IS 'What its schema says may be kept; NULL where nothing may, or it was too long.';
+CREATE INDEX requests_of_instance ON requests (instance_id, at, id) WHERE instance_id IS NOT NULL;
+CREATE INDEX requests_of_token ON requests (token_id, at, id);
+CREATE INDEX requests_of_endpoint ON requests (endpoint, at, id);
+CREATE INDEX requests_by_request_id ON requests (request_id);
+CREATE INDEX requests_refused ON requests (status, at, id) WHERE status >= 400;
+
+-- Rows are added and read by the service's role, and forgotten through this alone. What came within the hour stays: nobody
+-- who has got that role may cover up what they have just done.
+CREATE FUNCTION forget_requests(before timestamptz, most integer) RETURNS integer
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH gone AS (
+        DELETE FROM public.requests WHERE (at, id) IN (
+            SELECT at, id FROM public.requests WHERE at < least(before, now() - interval '1 hour') ORDER BY at, id LIMIT most
+        ) RETURNING 1
+    )
+    SELECT count(*)::integer FROM gone
+$$;
+
+-- By default the service's role is given more on every new table.
+DO $$
+DECLARE
+    role name;
+BEGIN
+    FOR role IN
+        SELECT DISTINCT pg_get_userbyid(acl.grantee) FROM pg_class c CROSS JOIN aclexplode(c.relacl) acl
+        WHERE c.oid = 'requests'::regclass AND acl.grantee NOT IN (0, c.relowner)
+    LOOP
+        EXECUTE format('REVOKE UPDATE, DELETE ON requests FROM %I', role);
+    END LOOP;
+END $$;
+
+-- Authorities of our own, and the certificates of servers that speak TLS.
+
+CREATE TABLE authorities (
+    id          uuid PRIMARY KEY,
+    generation  integer NOT NULL UNIQUE CHECK (generation >= 1),
+    certificate text NOT NULL,
+    key_sealed  bytea NOT NULL,
+    issues_from timestamptz NOT NULL,
+    created_at  timestamptz NOT NULL
+);
+COMMENT ON TABLE authorities IS 'Who vouches for servers: all in here are trusted, and the newest whose time has come issues.';
+COMMENT ON COLUMN authorities.issues_from IS 'Until then it is only shown, so that clients can learn to trust it.';
+
+CREATE TABLE certificates (
+    server_id    uuid PRIMARY KEY REFERENCES servers (id) ON DELETE CASCADE,
+    authority_id uuid NOT NULL REFERENCES authorities (id),
+    key_id       text NOT NULL,
+    key_sealed   bytea NOT NULL,
+    certificate  text NOT NULL,
+    names        text[] NOT NULL CHECK (names <> '{}'),
+    not_after    timestamptz NOT NULL,
+    installed    boolean NOT NULL
+);
+CREATE INDEX certificates_by_authority ON certificates (authority_id);
+COMMENT ON TABLE certificates IS 'What servers show for themselves; one without a row speaks no TLS.';
+COMMENT ON COLUMN certificates.key_id IS 'Names the key without telling anything of it.';
+COMMENT ON COLUMN certificates.names IS 'The names and addresses it is for.';
+COMMENT ON COLUMN certificates.installed IS 'False: it was made, and its server may still show the one before.';
+
+ALTER TABLE events DROP CONSTRAINT events_subject_check;
+ALTER TABLE events ADD CONSTRAINT events_subject_check
+    CHECK (subject IN ('server', 'database', 'token', 'operation', 'drift', 'authority'));
 CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version (version_num) VALUES ('0005');
+INSERT INTO alembic_version (version_num) VALUES ('0009');
 
 COMMIT;

@@ -159,6 +159,12 @@ class Malformed(ApiError):
     code = "malformed"
 
 
+class BodyTooSlow(ApiError):
+    """The body did not come in time."""
+
+    code = "body_too_slow"
+
+
 class BodyTooLarge(ApiError):
     """The body is longer than the service accepts."""
 
@@ -208,6 +214,12 @@ class DriftNotFound(ApiError):
     """There is no such drift."""
 
     code = "drift_not_found"
+
+
+class NoAuthority(ApiError):
+    """No server speaks TLS yet, so there is no authority to trust."""
+
+    code = "no_authority"
 
 
 class OperationNotFound(ApiError):
@@ -396,6 +408,12 @@ class Forbidden(ApiError):
     code = "forbidden"
 
 
+class CustomerForbidden(ApiError):
+    """The token is bound to another customer."""
+
+    code = "customer_forbidden"
+
+
 class TooManyRequests(ApiError):
     """The token asks too often."""
 
@@ -409,6 +427,12 @@ class Unavailable(ApiError):
     """A dependency does not answer; nothing was half-written and the same call may be made again."""
 
     code = "unavailable"
+
+
+class Overloaded(Unavailable):
+    """More is asked than can be served in time; nothing was begun."""
+
+    code = "overloaded"
 
 
 class ControlDatabaseUnavailable(Unavailable):

@@ -4,6 +4,7 @@ States, kinds and plans are texts, not enumerations: a newer service may know mo
 unit in their name are in it, moments know their time zone.
 """
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -73,15 +74,29 @@ class Credentials:
     db_name: str
     db_user: str
     db_password: str = field(repr=False)
+    ssl_mode: str
+    """libpq's `sslmode` for this server: `verify-full`, or `prefer` where it speaks no TLS."""
+    ssl_root_cert: str | None
+    """Who vouches for the server, as PEM; None where it speaks no TLS."""
 
     @property
     def address(self) -> Address:
         return Address(db_server_id=self.db_server_id, db_host=self.db_host, db_port=self.db_port)
 
-    def dsn(self) -> str:
-        """libpq's URI, with the password: `postgresql://user:password@host:port/name`."""
+    def dsn(self, root_cert: str | None = None) -> str:
+        """libpq's URI, with the password: `postgresql://user:password@host:port/name`.
+
+        Where the server speaks TLS it says `sslmode=verify-full`; `root_cert` is the file that `ssl_root_cert` was written to.
+        """
         user, password, name = (quote(part, safe="") for part in (self.db_user, self.db_password, self.db_name))
-        return f"postgresql://{user}:{password}@{_in_url(self.db_host)}:{self.db_port}/{name}"
+        known = {"sslrootcert": root_cert} if self.ssl_root_cert and root_cert else {}
+        query = urlencode(self._verified() | known)
+        where = f"postgresql://{user}:{password}@{_in_url(self.db_host)}:{self.db_port}/{name}"
+        return f"{where}?{query}" if query else where
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """For drivers that take one, as asyncpg's `ssl`: it verifies as `verify-full` does. None where the server speaks no TLS."""
+        return ssl.create_default_context(cadata=self.ssl_root_cert) if self.ssl_root_cert else None
 
     def env(self) -> Texts:
         """libpq's variables and DATABASE_URL, for the environment of a process."""
@@ -91,6 +106,7 @@ class Credentials:
             "PGDATABASE": self.db_name,
             "PGUSER": self.db_user,
             "PGPASSWORD": self.db_password,
+            **{f"PG{name.upper()}": mode for name, mode in self._verified().items()},
             "DATABASE_URL": self.dsn(),
         }
 
@@ -105,13 +121,18 @@ class Credentials:
         }
 
     def jdbc(self) -> str:
-        login = urlencode({"user": self.db_user, "password": self.db_password})
+        told = {"user": self.db_user, "password": self.db_password}
+        login = urlencode(told | self._verified())
         return f"jdbc:postgresql://{_in_url(self.db_host)}:{self.db_port}/{quote(self.db_name, safe='')}?{login}"
 
     def pgpass(self) -> str:
         """A line of ~/.pgpass: `:` and `\\` are escaped (PostgreSQL manual, 32.16)."""
         parts = (self.db_host, str(self.db_port), self.db_name, self.db_user, self.db_password)
         return ":".join(part.replace("\\", "\\\\").replace(":", "\\:") for part in parts)
+
+    def _verified(self) -> Texts:
+        """Where the server speaks TLS."""
+        return {"sslmode": self.ssl_mode} if self.ssl_root_cert else {}
 
 
 def _in_url(host: str) -> str:
@@ -177,7 +198,37 @@ class Limits:
     connections: int
     statement_timeout: float
     idle_in_transaction_timeout: float
+    transaction_timeout: float
     temp_file_bytes: int
+    storage_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The last sample of a database. What is told for each second is since the sample before, and None until there are two."""
+
+    state: str
+    """How full its plan's storage is: `ok warning critical stopped`. Writes are stopped from 100 % until below 90 %."""
+    state_since: datetime | None
+    """None where it always was `ok`."""
+    door_shut: bool
+    """It went on growing when its writes were stopped, and nobody gets in."""
+    size_bytes: int | None
+    """On disk; None until it was first measured."""
+    storage_bytes: int
+    """What its plan gives."""
+    size_percent: float | None
+    sized_at: datetime | None
+    connections: int
+    oldest_transaction_s: float | None
+    """None where none is open."""
+    transactions_per_s: float | None
+    blocks_per_s: float | None
+    """Blocks of 8 KiB that were asked for, in memory or not."""
+    temp_bytes_per_s: float | None
+    busy: float | None
+    """Seconds that its sessions were at work in each second."""
+    sampled_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +252,11 @@ class Database:
     server_status: str | None
     server_health: str | None
     postgres_version: str | None
+    ssl_root_cert: str | None
+    """Who vouches for its server, as PEM; None where it has none yet, or one without TLS."""
     limits: Limits
+    usage: Usage | None
+    """What it uses of that; None until it was first sampled."""
     logins: tuple[Login, ...]
     attempts: int
     """Failed attempts since it last went well."""
@@ -395,6 +450,8 @@ class Pool:
     memory_limit: int
     facts: Mapping[str, object]
     """Numbers that the last health check read."""
+    tls_until: datetime | None
+    """When its certificate ends, which is renewed a month before; None where it speaks no TLS."""
     attempts: int
     """Failed attempts since it last went well."""
     last_error: str | None
@@ -432,6 +489,49 @@ class AdoptionReport:
     changes: tuple[str, ...]
     confirmation: str
     """Agrees to just what is described here."""
+
+
+# -- neighbours -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Percent: of the server's sessions and CPUs, and of what all its databases together read, spill and have on disk."""
+
+    connections: float
+    time: float
+    blocks: float
+    temp: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """One database on a pool, and how much of it that takes. Rates are for each second between the last two samples."""
+
+    instance_id: str
+    customer_id: str
+    plan_tier: str
+    pool_id: UUID
+    pool_name: str
+    state: str
+    """As in `usage` of the database."""
+    loudest: str
+    """The share by which it is ranked."""
+    shares: Shares
+    connections: int
+    oldest_transaction_s: float | None
+    blocks_per_s: float
+    temp_bytes_per_s: float
+    busy: float
+    size_bytes: int
+    advice: tuple[str, ...]
+    """What to do, the most urgent first; empty where nothing is amiss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourList:
+    neighbours: tuple[Neighbour, ...]
 
 
 # -- drift ------------------------------------------------------------------------------------------------------------
@@ -545,12 +645,108 @@ class EventPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with the audit trail first; `event_id` is None where nobody can say any more which event it was."""
+
+    flaw: str
+    event_id: int | None
+    told: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """How far the audit trail is as it was written. `head` is the last link that is well: kept elsewhere and given as
+    `since`, it finds out a trail that was cut off or made anew. Where it is not `complete`, go on since that head."""
+
+    ok: bool
+    complete: bool
+    verified: int
+    unlinked: int | None
+    """The newest events, which are not linked yet; None where the end was not reached."""
+    head: str | None
+    fault: Fault | None
+    checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedRequest:
+    """One request that the service answered. Bodies are what it keeps of them; None: nothing may be kept, or it was too long."""
+
+    at: datetime
+    request_id: str
+    token_id: UUID | None
+    """None where no valid token was shown."""
+    token_name: str | None
+    method: str
+    endpoint: str
+    """The path as the contract has it, without ids."""
+    instance_id: str | None
+    customer_id: str | None
+    status: int
+    ms: float
+    code: str | None
+    """Of the problem it was answered with."""
+    request_body: Mapping[str, Any] | None
+    response_body: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPage:
+    requests: tuple[LoggedRequest, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key of the ring, or one that is missing from it, and how much needs it."""
+
+    id: str
+    on_ring: bool
+    seals: bool
+    secrets: int
+    links: int
+    tokens: int
+    removable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRing:
+    """The newest key first. `plain_tokens` of an older release are stored under no key until they are used."""
+
+    keys: tuple[Key, ...]
+    plain_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """Who vouches for servers. Its key is never told."""
+
+    id: UUID
+    generation: int
+    certificate: str
+    """PEM."""
+    issues_from: datetime
+    """Until then it is only shown, so that clients can learn to trust it."""
+    issues: bool
+    """Certificates of servers are made by it now."""
+    servers: int
+    """Those whose newest certificate is of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityList:
+    authorities: tuple[Authority, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """An API token, without its text."""
 
     id: UUID
     name: str
     scopes: tuple[str, ...]
+    customer_id: str | None
+    """Whose databases alone it is for; None: everybody's."""
     created_at: datetime
     created_by: str
     expires_at: datetime | None

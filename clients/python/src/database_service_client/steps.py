@@ -3,13 +3,14 @@
 It does no I/O and knows no event loop, so each verb is written once; `drivers` do what is wanted, blocking or awaiting.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 
 T = TypeVar("T")
+PageT = TypeVar("PageT", bound="Page")
 
 Scalar = str | int | float | bool
 Body = Mapping[str, object]
@@ -69,6 +70,23 @@ def exchange(call: Call) -> Steps[httpx.Response]:
     if isinstance(came, httpx.TransportError):
         raise came
     return came
+
+
+class Page(Protocol):
+    """What lists answer with."""
+
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+def paged(page_at: Callable[[str | None], Steps[PageT]], of: Callable[[PageT], Iterable[T]]) -> Stream[T]:
+    """What is on all pages, from the first on, which has no cursor; each page is read when it is needed."""
+    cursor: str | None = None
+    while True:
+        page = yield from page_at(cursor)
+        yield from map(Item, of(page))
+        if (cursor := page.next_cursor) is None:
+            return
 
 
 def pause(seconds: float, *, idle: bool = False) -> Steps[None]:

@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from database_service.actions.record_requests import Keeping
 from database_service.actions.tokens import ensure_bootstrap, ensure_consumer
+from database_service.admission.bounds import Bounds
 from database_service.api.app import Door, create_app
+from database_service.auth.rate import Pace
 from database_service.broker.celery import new_sender
 from database_service.broker.pulse import Pulse
 from database_service.deps import Deps
@@ -38,7 +41,36 @@ def app_of(settings: Settings) -> FastAPI:
                 first.cancel()
                 await asyncio.gather(first, return_exceptions=True)
 
-    return create_app(open_with_tokens, Door(ping_broker=Pulse(new_sender(settings.broker_url()))))
+    return create_app(open_with_tokens, door_of(settings))
+
+
+def door_of(settings: Settings) -> Door:
+    """How wide the door is open in this environment."""
+    return Door(
+        body_timeout_s=settings.api_body_timeout_s,
+        bounds=Bounds(
+            at_once=settings.api_requests_at_once,
+            queue=settings.api_queue,
+            longest_wait_s=settings.api_queue_wait_s,
+            hurried_wait_s=settings.api_overload_wait_s,
+            hurried_at_once=settings.api_overload_at_once,
+            waiting=settings.api_waiting,
+            on_servers=settings.api_on_servers,
+        ),
+        token=Pace(settings.token_rate_per_s, settings.token_burst),
+        strangers=Pace(settings.unknown_tokens_per_s, settings.unknown_tokens_burst),
+        ping_broker=Pulse(new_sender(settings.broker_url())),
+        keeping=keeping_of(settings),
+    )
+
+
+def keeping_of(settings: Settings) -> Keeping:
+    """What the request log keeps."""
+    return Keeping(
+        reads=settings.request_log_reads,
+        body_bytes=settings.request_log_body_bytes,
+        queue=settings.request_log_queue,
+    )
 
 
 async def _have_tokens(deps: Deps, settings: Settings) -> None:

@@ -4,11 +4,14 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from database_service.domain.errors import SecretUnreadable
 from database_service.domain.secret import Secret
@@ -18,6 +21,33 @@ SCRAM_ITERATIONS = 4096
 _PASSWORD_BYTES = 24
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
+_FINGERPRINT = b"database-service: key fingerprint"
+
+
+@dataclass(frozen=True, repr=False)
+class Macs:
+    """Keyed digests (HMAC-SHA256, 32 bytes) of one purpose. Each key is derived from one of the ring's for this purpose
+    alone, so what is learnt of it neither opens a secret nor serves another purpose."""
+
+    keys: Mapping[str, bytes]
+    """By their ids on the ring, the newest first."""
+
+    @property
+    def newest(self) -> str:
+        return next(iter(self.keys))
+
+    def of(self, message: bytes) -> bytes:
+        """Under the newest key."""
+        return hmac.digest(self.keys[self.newest], message, "sha256")
+
+    def all_of(self, message: bytes) -> Iterator[tuple[str, bytes]]:
+        """Under every key, each with its id, the newest first."""
+        return ((key_id, hmac.digest(key, message, "sha256")) for key_id, key in self.keys.items())
+
+    def fits(self, mac: bytes, message: bytes, key_id: str) -> bool:
+        """Whether it is this message's, compared in constant time; False where the key is not on the ring."""
+        key = self.keys.get(key_id)
+        return key is not None and hmac.compare_digest(mac, hmac.digest(key, message, "sha256"))
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,11 +80,36 @@ class SecretBox:
                 raise ValueError(f"entry {ordinal} of the key ring is not base64") from None
         return cls(keys)
 
+    @property
+    def newest(self) -> str:
+        """The id of the key that seals."""
+        return next(iter(self.keys))
+
+    @cached_property
+    def token_macs(self) -> Macs:
+        """What API tokens are stored as."""
+        return self._macs(b"database-service: API tokens")
+
+    @cached_property
+    def event_macs(self) -> Macs:
+        """What signs the links of the audit trail."""
+        return self._macs(b"database-service: audit trail")
+
+    def _macs(self, purpose: bytes) -> Macs:
+        return Macs({key_id: _derived(key, purpose) for key_id, key in self.keys.items()})
+
+    def fingerprints(self) -> dict[str, str]:
+        """By which each key is known again by who has it; the key cannot be told from it."""
+        return {key_id: hmac.digest(key, _FINGERPRINT, "sha256").hex()[:32] for key_id, key in self.keys.items()}
+
     def seal(self, secret: Secret, place: object) -> bytes:
-        key_id = next(iter(self.keys))
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = self._ciphers[key_id].encrypt(nonce, secret.reveal().encode(), str(place).encode())
-        return key_id.encode() + b":" + nonce + sealed
+        sealed = self._ciphers[self.newest].encrypt(nonce, secret.reveal().encode(), str(place).encode())
+        return self.newest.encode() + b":" + nonce + sealed
+
+    def sealed_again(self, sealed: bytes, place: object) -> bytes:
+        """The same secret, sealed with the newest key. SecretUnreadable."""
+        return self.seal(self.open(sealed, place), place)
 
     def open(self, sealed: bytes, place: object) -> Secret:
         key_id, _, rest = sealed.partition(b":")
@@ -66,6 +121,10 @@ class SecretBox:
         except InvalidTag:
             raise SecretUnreadable("A sealed secret was changed or belongs elsewhere.") from None
         return Secret(text.decode())
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), _KEY_BYTES, salt=None, info=purpose).derive(key)
 
 
 def new_key(key_id: str) -> str:

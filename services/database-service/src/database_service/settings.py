@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     secret_keys: SecretStr | None = Field(
         None,
         description="The key ring that seals secrets at rest: `id:key[,id:key…]`, 32 bytes each in URL-safe base64, "
-        "the newest first. `dbs new-key` makes one. To rotate, put a new key in front and keep the old ones.",
+        "the newest first. `dbs new-key` makes one; `docs/howto/rotate-the-key-ring.md` tells how to change it.",
     )
     secret_keys_file: Path | None = Field(None, description="A file with `SECRET_KEYS`.")
     admin_token: SecretStr | None = Field(
@@ -127,6 +127,49 @@ class Settings(BaseSettings):
     database_service_token_file: Path | None = Field(
         None, description="A file with the API token the `dbs` commands use. Without it: `admin.token` in `DATA_DIR`."
     )
+
+    api_requests_at_once: int = Field(
+        16,
+        ge=1,
+        le=500,
+        description="Requests one API process works on at once. More than `DATABASE_CONNECTIONS` gain nothing.",
+    )
+    api_queue: int = Field(
+        200, ge=0, le=10000, description="Requests that may queue for that; others get 503 on arrival."
+    )
+    api_queue_wait_s: Seconds = Field(
+        5, description="How long a request of a burst may queue; who would have to for longer gets 503 on arrival."
+    )
+    api_overload_wait_s: Seconds = Field(
+        0.01,
+        description="The same once a request had to be refused, until a second went by without a refusal: a short queue "
+        "keeps those that are let in fast.",
+    )
+    api_overload_at_once: int = Field(
+        4,
+        ge=1,
+        le=500,
+        description="Requests one API process works on at once for as long: what one processor can use.",
+    )
+    api_waiting: Count = Field(
+        5000, description="Requests with `wait` that one process holds; others are answered at once with what is there."
+    )
+    api_on_servers: int = Field(
+        64,
+        ge=1,
+        description="Requests of one process that work on tenant servers at once; what others want is left to the worker.",
+    )
+    api_body_timeout_s: Seconds = Field(
+        10, description="How long the body of a request may take to come, then it is 408."
+    )
+    token_rate_per_s: Seconds = Field(
+        1000, description="Requests a second that one token has for ever, in each API process; more get 429."
+    )
+    token_burst: int = Field(4000, ge=1, description="Requests that one token has at once, after a rest.")
+    unknown_tokens_per_s: Seconds = Field(
+        5, description="Tokens nobody holds that one address may show a second, in each API process; then it gets 429."
+    )
+    unknown_tokens_burst: int = Field(100, ge=1, description="The same at once.")
 
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         Path(".data"),
@@ -178,6 +221,12 @@ class Settings(BaseSettings):
         description="Where servers may run: placement constraints, separated by commas.",
     )
 
+    swarm_tls: bool = Field(
+        True,
+        description="New servers in a Swarm speak TLS, with certificates of this control plane's own authority, and let nobody in "
+        "without. Their image has to have a PostgreSQL with OpenSSL, as the official ones do.",
+    )
+
     db_pool_max_instances: int = Field(50, ge=1, le=10000, description="Databases a new pool holds.")
     db_pool_cpu_limit: float = Field(2, gt=0, description="CPUs of a new pool.")
     db_pool_memory_limit: Bytes = Field(4 * 1024**3, ge=64 * 1024**2, description="Memory of a new pool, such as `4G`.")
@@ -227,6 +276,19 @@ class Settings(BaseSettings):
     enforce_interval_s: Seconds = Field(
         15, description="How often sessions that overrun their plan's statement or idle time are looked for and ended."
     )
+    register_interval_s: Seconds = Field(
+        15,
+        description="How often what was changed is written down on the servers themselves, for `dbs rebuild`. What was "
+        "claimed in this time before a loss without a backup is there without an owner.",
+    )
+    usage_interval_s: Seconds = Field(
+        60,
+        description="How often it is looked what databases use: sessions, time, blocks, temporary files, and the sizes of those "
+        "that were written to.",
+    )
+    size_interval_s: Seconds = Field(
+        900, description="How often the size of a database is taken of which nothing says that it was written to."
+    )
     refill_interval_s: Seconds = Field(
         15, description="How often spares are counted and refilled, beside the refill after each sweep."
     )
@@ -264,6 +326,26 @@ class Settings(BaseSettings):
         86400, description="How long a thing without a row is left alone, from when it was first found."
     )
     drift_confirmation_s: Seconds = Field(900, description="How long a confirmation to remove drift holds.")
+
+    request_log_reads: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="The share of successful reads that the request log keeps. What changes something, and what is refused or "
+        "fails, is kept always.",
+    )
+    request_log_body_bytes: int = Field(
+        8192,
+        ge=0,
+        le=1024**2,
+        description="Bodies up to this length are kept in it, without secrets; 0 keeps none.",
+    )
+    request_log_queue: int = Field(
+        10_000,
+        ge=0,
+        description="Rows of it that wait in one API process while the database is slow; those beyond are lost, and counted.",
+    )
+    request_log_keep_s: Seconds = Field(7 * 86400, ge=3600, description="How long it goes back; an hour at least.")
 
     await_schema_s: float = Field(
         0,
@@ -390,6 +472,7 @@ class Settings(BaseSettings):
             error_recheck=timedelta(seconds=self.error_recheck_s),
             health_interval=timedelta(seconds=self.health_interval_s),
             health_failures=self.health_failures,
+            size_interval=timedelta(seconds=self.size_interval_s),
             failed_pool_grace=timedelta(seconds=self.failed_pool_grace_s),
             dedicated_data_grace=timedelta(seconds=self.dedicated_data_grace_s),
             reseat_attempts=self.reseat_attempts,
@@ -410,11 +493,13 @@ class Settings(BaseSettings):
             sweep_width=self.sweep_width,
             drift_grace=timedelta(seconds=self.drift_grace_s),
             drift_confirmation=timedelta(seconds=self.drift_confirmation_s),
+            request_log_keep=timedelta(seconds=self.request_log_keep_s),
             move_drain=timedelta(seconds=self.move_drain_s),
             move_attempts=self.move_attempts,
             move_seat_timeout=timedelta(seconds=self.move_seat_timeout_s),
             default_provisioner=self.provisioner,
             default_image=self.postgres_image if self.provisioner == "swarm" else None,
+            tls=self.swarm_tls and self.provisioner == "swarm",
         )
 
 

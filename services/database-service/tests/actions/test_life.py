@@ -1,15 +1,18 @@
 """What happens to a database after it was handed out: rotate, release, undelete, purge, protect."""
 
+import asyncio
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
+from database_service.actions import rotate as rotating
 from database_service.actions.allocate import allocate
 from database_service.actions.credentials import credentials
 from database_service.actions.release import protect, release, undelete
 from database_service.actions.rotate import rotate
-from database_service.domain.answers import Allocation
+from database_service.deps import Deps
+from database_service.domain.answers import Allocation, Pending
 from database_service.domain.databases import Status
 from database_service.domain.errors import (
     DatabaseGone,
@@ -21,6 +24,9 @@ from database_service.domain.errors import (
     TooManyLogins,
 )
 from database_service.domain.ids import InstanceId
+from database_service.reconcilers.databases import step
+from database_service.reconcilers.leasing import give_back, new_token
+from database_service.store import databases
 from support.house import WHO, House, ask, login
 
 A = InstanceId("a")
@@ -88,11 +94,69 @@ async def test_the_same_rotation_asked_twice_makes_one_login(house: House, given
     assert len(await house.logins(A)) == 2
 
 
+async def test_a_rotation_counts_also_by_a_clock_that_is_behind_that_of_the_login_before(
+    house: House, given: Allocation
+) -> None:
+    house.clock.forward(-timedelta(minutes=5))
+    new = await rotate(house.deps, A, WHO, overlap=timedelta())
+    assert isinstance(new, Allocation)
+    assert new.login.role != given.login.role
+    assert (await credentials(house.deps, A, WHO)).login.role == new.login.role
+    await house.later(timedelta(minutes=6))
+    assert await _refused(given)
+    assert await _kept(new) == 42
+
+
 async def test_live_logins_are_limited(house: House, given: Allocation) -> None:
     for _ in range(house.deps.policy.most_logins - 1):
         await rotate(house.deps, A, WHO)
     with pytest.raises(TooManyLogins):
         await rotate(house.deps, A, WHO)
+
+
+async def test_a_login_that_is_made_while_the_answer_is_put_together_is_answered_or_waited_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever repeats a rotation is never answered with the login that ends with it."""
+    await house.pool()
+    old = await allocate(house.deps, ask(A), WHO)
+    assert isinstance(old, Allocation)
+    real = rotating.current_answer
+
+    async def time_ends(*_: object) -> bool:
+        """The worker goes on."""
+        return True
+
+    async def made_meanwhile(deps: Deps, instance_id: InstanceId) -> Allocation | Pending:
+        answer = await real(deps, instance_id)
+        await step(deps, old.database.id)
+        return answer
+
+    monkeypatch.setattr(rotating.database_steps, "step_now", time_ends)
+    monkeypatch.setattr(rotating, "current_answer", made_meanwhile)
+    answer = await rotate(house.deps, A, WHO, overlap=timedelta(), request_key="k")
+    assert isinstance(answer, Pending) or answer.login.role != old.login.role
+    monkeypatch.undo()
+    again = await rotate(house.deps, A, WHO, overlap=timedelta(), request_key="k")
+    assert isinstance(again, Allocation)
+    assert again.login.role != old.login.role
+
+
+async def test_a_rotation_waits_for_who_is_just_at_the_database(house: House, given: Allocation) -> None:
+    now, token = house.clock(), new_token()
+    async with house.deps.db.connection() as conn:
+        await databases.look_now(conn, given.database.id, now)
+        assert await databases.claim(conn, given.database.id, now, house.deps.policy.lease, token)
+    rotating_now = asyncio.create_task(rotate(house.deps, A, WHO, overlap=timedelta()))
+    async with asyncio.timeout(10):
+        while len(await house.logins(A)) < 2:  # noqa: ASYNC110  nothing tells us
+            await asyncio.sleep(0)
+    assert not rotating_now.done()
+    await give_back(house.deps, "databases", given.database.id, token)
+    await step(house.deps, given.database.id)
+    answer = await rotating_now
+    assert isinstance(answer, Allocation)
+    assert answer.login.role != given.login.role
 
 
 async def test_only_a_ready_database_can_be_rotated(house: House) -> None:

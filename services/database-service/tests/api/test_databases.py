@@ -96,7 +96,7 @@ async def test_credentials_come_as_text_in_the_form_that_is_asked_for(pooled: We
 async def test_reading_credentials_leaves_an_event_with_name_and_request(pooled: Web) -> None:
     allocated = (await pooled.allocate()).json()
     answer = await pooled.client.get("/databases/i-1/credentials", headers={"X-Request-ID": "who-read-it"})
-    assert answer.json() == {name: allocated[name] for name in ("instance_id", *NAMES)}
+    assert answer.json() == {name: allocated[name] for name in ("instance_id", *NAMES, "ssl_mode", "ssl_root_cert")}
     events = (await pooled.client.get("/admin/events?instance_id=i-1")).json()["events"]
     assert (events[0]["actor"], events[0]["request_id"]) == ("test", "who-read-it")
 

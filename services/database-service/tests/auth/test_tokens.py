@@ -1,18 +1,27 @@
 """API tokens: checked quickly, refused at once when they are no longer good."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from database_service.actions.tokens import ensure_bootstrap, issue, revoke
 from database_service.auth.scopes import ALL
-from database_service.auth.tokens import Tokens, new_token, token_in
-from database_service.domain.errors import ControlDatabaseUnavailable, InvalidField, Unauthenticated
-from database_service.domain.ids import Who
+from database_service.auth.tokens import Caller, Tokens, new_token, token_in
+from database_service.domain.errors import (
+    ControlDatabaseUnavailable,
+    CustomerForbidden,
+    InvalidField,
+    Unauthenticated,
+)
+from database_service.domain.ids import CustomerId, TokenId, Who
 from database_service.domain.secret import Secret
+from database_service.secretbox import SecretBox
 from database_service.store import tokens as store
 from database_service.store.changes import HEARTBEAT, TOKEN_CHANGED
 from database_service.store.pool import Db, open_pool
@@ -133,6 +142,28 @@ async def test_use_is_recorded_apart_from_the_request_and_never_backwards(house:
     assert await house.value(last_used) == first
 
 
+async def test_no_two_tokens_that_are_valid_have_the_same_name(house: House) -> None:
+    """Events are signed with it: whoever may issue tokens could act in another's name."""
+    token, _ = await issue(house.deps, "shop", READ, house.clock() + timedelta(minutes=1), WHO)
+    with pytest.raises(InvalidField, match="name of a token that is valid"):
+        await issue(house.deps, "shop", READ, None, WHO)
+    house.clock.forward(timedelta(minutes=2))
+    again, _ = await issue(house.deps, "shop", READ, None, WHO)
+    await revoke(house.deps, again.id, WHO)
+    took = await asyncio.gather(*(issue(house.deps, "shop", READ, None, WHO) for _ in range(4)), return_exceptions=True)
+    assert sorted(isinstance(one, InvalidField) for one in took) == [False, True, True, True]
+    assert token.id != again.id
+
+
+async def test_a_token_lends_no_trust_for_longer_than_it_has_it(house: House) -> None:
+    until = house.clock() + timedelta(minutes=1)
+    for expires_at in (None, until + timedelta(seconds=1)):
+        with pytest.raises(InvalidField, match="when the token that issues it expires"):
+            await issue(house.deps, "shop", READ, expires_at, WHO, until=until)
+    token, _ = await issue(house.deps, "shop", READ, until, WHO, until=until)
+    assert token.expires_at == until
+
+
 @pytest.mark.parametrize("name", ["reconciler", "bootstrap", "task:provision_database_pool"])
 async def test_no_token_signs_events_as_the_service_does(house: House, name: str) -> None:
     with pytest.raises(InvalidField, match="name"):
@@ -166,3 +197,106 @@ def test_a_header_without_a_bearer_token_is_refused(header: str | None) -> None:
 @pytest.mark.parametrize("header", ["Bearer dbs_x", "bearer dbs_x", "BEARER  dbs_x "])
 def test_the_scheme_is_read_in_any_case(header: str) -> None:
     assert token_in(header) == Secret("dbs_x")
+
+
+# -- what is stored ---------------------------------------------------------------------------------------------------
+
+OLD: Mapping[str, bytes] = {"test": b"k" * 32}
+NEW: Mapping[str, bytes] = {"new": b"n" * 32}
+STORED = "SELECT (hash, hash_key)::text FROM tokens"
+
+
+def with_ring(house: House, keys: Mapping[str, bytes]) -> House:
+    return replace(house, deps=replace(house.deps, secrets=SecretBox(keys)))
+
+
+async def works(house: House, text: Secret) -> bool:
+    """Used once, in a process that ends then."""
+    async with Tokens(house.deps) as tokens:
+        try:
+            await tokens.caller(text)
+        except Unauthenticated:
+            return False
+    return True
+
+
+async def test_a_digest_is_keyed_so_that_it_tells_nothing_without_the_ring(house: House) -> None:
+    _, text = await issue(house.deps, "shop", READ, None, WHO)
+    stored = await house.value("SELECT hash FROM tokens")
+    plain = text.reveal().encode()
+    assert stored == house.deps.secrets.token_macs.of(plain)
+    assert stored not in (hashlib.sha256(plain).digest(), hmac.digest(OLD["test"], plain, "sha256"))
+    assert not await works(with_ring(house, NEW), text)
+
+
+async def test_a_token_under_an_older_key_works_and_is_stored_anew_when_it_is_used(house: House) -> None:
+    _, text = await issue(house.deps, "shop", READ, None, WHO)
+    assert await works(with_ring(house, NEW | OLD), text)
+    assert await house.value("SELECT hash_key FROM tokens") == "new"
+    assert await works(with_ring(house, NEW), text), "the old key may go"
+    assert not await works(house, text)
+
+
+async def test_a_token_of_an_older_release_works_and_is_stored_anew_when_it_is_used(house: House) -> None:
+    _, text = await issue(house.deps, "shop", READ, None, WHO)
+    keyed = await house.value(STORED)
+    async with house.deps.db.connection() as conn:
+        await conn.execute(
+            "UPDATE tokens SET hash = $1, hash_key = NULL", hashlib.sha256(text.reveal().encode()).digest()
+        )
+    assert await works(house, text)
+    assert await house.value(STORED) == keyed
+
+
+async def test_a_key_before_the_last_is_as_good(house: House) -> None:
+    _, text = await issue(house.deps, "shop", READ, None, WHO)
+    assert await works(with_ring(house, {"newest": b"z" * 32, **NEW, **OLD}), text)
+
+
+async def test_a_token_that_is_used_under_an_older_key_is_revoked_like_any_other(house: House) -> None:
+    token, text = await issue(house.deps, "shop", READ, None, WHO)
+    turned = with_ring(house, NEW | OLD)
+    assert await works(turned, text)
+    await revoke(house.deps, token.id, WHO)
+    assert not await works(turned, text)
+
+
+async def test_a_revoked_first_token_stays_revoked_when_the_ring_turns_and_its_key_goes(house: House) -> None:
+    text = new_token()
+    await ensure_bootstrap(house.deps, text)
+    async with Tokens(house.deps) as tokens:
+        await revoke(house.deps, (await tokens.caller(text)).token_id, WHO)
+    for keys in (NEW | OLD, NEW):
+        turned = with_ring(house, keys)
+        await ensure_bootstrap(turned.deps, text)
+        assert not await works(turned, text)
+    assert await house.value("SELECT count(*) FROM tokens") == 1
+
+
+async def test_a_first_token_of_an_older_release_is_not_made_twice(house: House) -> None:
+    text = new_token()
+    await ensure_bootstrap(house.deps, text)
+    async with house.deps.db.connection() as conn:
+        await conn.execute(
+            "UPDATE tokens SET hash = $1, hash_key = NULL", hashlib.sha256(text.reveal().encode()).digest()
+        )
+    await ensure_bootstrap(house.deps, text)
+    assert await house.value("SELECT array_agg(hash_key) FROM tokens") == ["test"]
+
+
+# -- tokens of one customer -------------------------------------------------------------------------------------------
+
+
+def test_a_bound_caller_serves_its_customer_alone() -> None:
+    free = Caller(TokenId(uuid4()), "t", frozenset(READ), None, None)
+    acme = replace(free, customer_id=CustomerId("acme"))
+    free.must_serve("globex")
+    acme.must_serve("acme")
+    with pytest.raises(CustomerForbidden, match="acme"):
+        acme.must_serve("globex")
+
+
+async def test_the_tables_own_check_keeps_a_customers_token_from_an_administrators_scope(house: House) -> None:
+    await issue(house.deps, "shop", READ, None, WHO, customer_id=CustomerId("acme"))
+    with pytest.raises(Exception, match="tokens_of_a_customer"):
+        await house.value("UPDATE tokens SET scopes = '{admin:read}'")

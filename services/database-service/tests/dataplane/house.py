@@ -21,7 +21,7 @@ from database_service.domain.tenancy import Admin, LoginSpec, TenantSpec
 from database_service.secretbox import new_password
 from support.cluster import Cluster
 
-LIMITS = Limits(3, timedelta(seconds=30), timedelta(seconds=60), 16 * MIB)
+LIMITS = Limits(3, timedelta(seconds=30), timedelta(seconds=60), timedelta(minutes=5), 16 * MIB)
 ENDED = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What the driver says of a session the server ended: which, depends on how much of the news has arrived."""
 

@@ -64,7 +64,7 @@ async def test_the_owner_role_itself_cannot_log_in(house: House) -> None:
 
 
 async def test_limits_are_set_on_login_and_database(house: House) -> None:
-    tenant = await house.tenant(Limits(4, timedelta(seconds=12), timedelta(seconds=34), 5 * MIB))
+    tenant = await house.tenant(Limits(4, timedelta(seconds=12), timedelta(seconds=34), timedelta(minutes=5), 5 * MIB))
     async with house.inside(tenant) as conn:
         shown = [
             await conn.fetchval(f"SHOW {name}")

@@ -73,7 +73,7 @@ async def test_a_drop_cut_off_anywhere_is_finished_by_the_next(house: House, was
         tenant = tenant if was_built else replace(tenant, physical_name=None)
         return (lambda servers: servers.drop(house.admin, tenant)), (lambda: _gone(house, tenant))
 
-    _report("drop", await cut_off_everywhere(prepare), 10)
+    _report("drop", await cut_off_everywhere(prepare), 8)
 
 
 async def test_a_further_login_cut_off_anywhere_is_finished_by_the_next(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import asyncpg
 import pytest
 
 from database_service.domain.errors import NameTaken, TenantDatabaseMissing
@@ -164,3 +165,28 @@ async def test_sizes_leave_out_what_is_not_there(house: House) -> None:
     sizes = await house.servers.sizes(house.admin, [tenant.name, "nowhere"])
     assert list(sizes) == [tenant.name]
     assert sizes[tenant.name] > 1_000_000
+
+
+async def _half_dropped(house: House, name: str) -> None:
+    """As a server leaves it that dies in DROP DATABASE: marked, and nothing but another DROP is let through."""
+    await house.do(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{name}'")
+    with pytest.raises((asyncpg.PostgresError, asyncpg.ConnectionDoesNotExistError)):
+        await house.do(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')
+
+
+async def test_a_drop_that_the_servers_death_cut_short_is_ended_by_the_next(house: House) -> None:
+    tenant = await house.tenant(logins=(a_login(), a_login()))
+    await _half_dropped(house, tenant.name)
+    await house.servers.drop(house.admin, tenant)
+    assert await house.leftovers(tenant) == 0
+
+
+async def test_the_door_of_a_half_dropped_database_is_shut_and_cannot_be_opened(house: House) -> None:
+    tenant = await house.tenant()
+    await _half_dropped(house, tenant.name)
+    await house.servers.close(house.admin, tenant)
+    assert not await house.ask("SELECT rolcanlogin FROM pg_roles WHERE rolname = $1", tenant.logins[0].role)
+    with pytest.raises(TenantDatabaseMissing):
+        await house.servers.build(house.admin, built(tenant))
+    await house.servers.drop(house.admin, tenant)
+    assert await house.leftovers(tenant) == 0

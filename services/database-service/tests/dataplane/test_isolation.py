@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import pytest
 from database_service.domain.plans import MIB, Limits
 from database_service.domain.tenancy import Overrun, TenantSpec
 from database_service.provisioners.runtime import PostgresRuntime
+from dataplane.fastpath import calling
 from dataplane.house import ENDED, LIMITS, House, a_login, until
 from support.passfile import with_password
 
 DENIED = asyncpg.InsufficientPrivilegeError
-SHORT = Limits(3, timedelta(milliseconds=50), timedelta(milliseconds=50), MIB)
+SHORT = Limits(3, timedelta(milliseconds=50), timedelta(milliseconds=50), timedelta(minutes=5), MIB)
 
 
 async def test_a_tenant_cannot_connect_to_anothers_database(house: House) -> None:
@@ -127,7 +129,7 @@ async def test_a_tenant_cannot_lift_its_limits_or_leave_its_roles(house: House, 
 
 
 async def test_a_login_cannot_have_more_sessions_than_its_plan(house: House) -> None:
-    tenant = await house.tenant(Limits(1, timedelta(seconds=30), timedelta(seconds=60), MIB))
+    tenant = await house.tenant(Limits(1, timedelta(seconds=30), timedelta(seconds=60), timedelta(minutes=5), MIB))
     async with house.inside(tenant):
         with pytest.raises(asyncpg.TooManyConnectionsError):
             async with house.inside(tenant):
@@ -136,7 +138,9 @@ async def test_a_login_cannot_have_more_sessions_than_its_plan(house: House) -> 
 
 async def test_all_logins_together_have_the_sessions_of_two(house: House) -> None:
     logins = (a_login(), a_login(), a_login())
-    tenant = await house.tenant(Limits(1, timedelta(seconds=30), timedelta(seconds=60), MIB), logins=logins)
+    tenant = await house.tenant(
+        Limits(1, timedelta(seconds=30), timedelta(seconds=60), timedelta(minutes=5), MIB), logins=logins
+    )
     async with house.session(logins[0], tenant.name), house.session(logins[1], tenant.name):
         with pytest.raises(asyncpg.TooManyConnectionsError):
             async with house.session(logins[2], tenant.name):
@@ -144,7 +148,7 @@ async def test_all_logins_together_have_the_sessions_of_two(house: House) -> Non
 
 
 async def test_a_query_that_spills_more_than_its_plan_is_stopped(house: House) -> None:
-    tenant = await house.tenant(Limits(3, timedelta(seconds=30), timedelta(seconds=60), MIB))
+    tenant = await house.tenant(Limits(3, timedelta(seconds=30), timedelta(seconds=60), timedelta(minutes=5), MIB))
     async with house.inside(tenant) as conn:
         await conn.execute("ALTER ROLE CURRENT_USER RESET ALL; RESET ALL; SET work_mem = '64kB'")
         with pytest.raises(asyncpg.ConfigurationLimitExceededError):
@@ -154,7 +158,7 @@ async def test_a_query_that_spills_more_than_its_plan_is_stopped(house: House) -
 
 
 async def test_the_temp_limit_survives_a_reset_by_the_tenant(house: House) -> None:
-    tenant = await house.tenant(Limits(3, timedelta(seconds=30), timedelta(seconds=60), MIB))
+    tenant = await house.tenant(Limits(3, timedelta(seconds=30), timedelta(seconds=60), timedelta(minutes=5), MIB))
     async with house.inside(tenant) as conn:
         await conn.execute("SET ROLE NONE; ALTER ROLE CURRENT_USER RESET ALL")
     async with house.inside(tenant) as conn:
@@ -188,6 +192,33 @@ async def test_an_idle_transaction_past_its_plan_is_ended_also_when_the_role_swi
     assert overrun.why.startswith("a transaction was idle")
 
 
+async def test_a_function_that_is_called_without_a_statement_is_ended_like_a_statement(house: House) -> None:
+    """The protocol has a message of its own for it, which libpq still sends (PQfn), and which no time-out's start is told of."""
+    tenant = await house.tenant(SHORT)
+    pg_sleep = await house.ask("SELECT 'pg_sleep(double precision)'::regprocedure::oid::int8")
+    async with calling(house.cluster, tenant.name, tenant.logins[0], int(str(pg_sleep)), 30.0) as call:
+        overrun = await _first_overrun(house, tenant)
+        assert not await call
+    assert overrun.why.startswith("a statement ran")
+
+
+async def test_a_transaction_that_is_open_for_too_long_is_ended_however_busy(house: House) -> None:
+    tenant = await house.tenant()
+    brief = {tenant.logins[0].role: replace(LIMITS, transaction_timeout=timedelta(milliseconds=50))}
+    async with house.inside(tenant) as conn:
+
+        async def busy() -> None:
+            await conn.execute("BEGIN")
+            while True:
+                await conn.execute("SELECT pg_sleep(0.01)")
+
+        working = asyncio.create_task(busy())
+        [overrun] = await until(lambda: house.servers.enforce(house.admin, brief))
+        with pytest.raises(ENDED):
+            await working
+    assert overrun.why.startswith("a transaction was open")
+
+
 async def test_sessions_within_their_plan_and_of_other_roles_are_left_alone(house: House) -> None:
     tenant, other = await house.tenant(), await house.tenant()
     async with house.inside(tenant) as conn, house.inside(other) as bystander:
@@ -211,6 +242,8 @@ async def test_a_tenants_settings_on_its_database_cannot_bend_an_administrators_
                 ALTER DATABASE "{tenant.name}" SET role = '{tenant.owner_role}';
                 ALTER DATABASE "{tenant.name}" SET default_transaction_read_only = on;
                 ALTER DATABASE "{tenant.name}" SET search_path = public;
+                ALTER DATABASE "{tenant.name}" SET local_preload_libraries = 'nowhere';
+                ALTER DATABASE "{tenant.name}" SET transaction_timeout = '1ms';
                 ALTER DATABASE "{tenant.name}" SET statement_timeout = '1ms'"""
         )
     await house.servers.drop_login(house.admin, tenant, login.role)

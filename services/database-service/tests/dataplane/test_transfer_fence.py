@@ -75,9 +75,10 @@ async def test_who_is_just_coming_in_when_the_door_shuts_does_not_get_in(move: M
             coming = asyncio.create_task(asyncpg.connect(_dsn(move, tenant)))
             await until(lambda: holding.fetchval(ENTERING, tenant.name))
             assert await holding.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", tenant.name) == 0
-            await move.transfers.fence(move.here.admin, tenant, NOW)
-        with pytest.raises((asyncpg.PostgresError, ConnectionError)):
-            await coming
+            fence = asyncio.create_task(move.transfers.fence(move.here.admin, tenant, NOW))
+            with pytest.raises((asyncpg.PostgresError, ConnectionError)):
+                await coming
+        await fence
 
 
 async def test_a_prepared_transaction_blocks_the_move(move: Move) -> None:

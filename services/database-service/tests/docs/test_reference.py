@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,9 @@ def plan_row(plan: Plan) -> Row:
         str(limits.connections),
         f"{limits.statement_timeout.total_seconds():.0f} s",
         f"{limits.idle_in_transaction_timeout.total_seconds():.0f} s",
+        f"{limits.transaction_timeout / timedelta(minutes=1):g} min",
         size(limits.temp_file_bytes),
+        size(plan.storage_bytes),
         f"{plan.grace.days} days",
         f"{dedicated.cpu:g} CPU, {size(dedicated.memory_bytes)}" if dedicated else "none",
     )
@@ -145,7 +148,7 @@ def test_the_metrics_are_those_of_the_registry() -> None:
 
 # -- events -----------------------------------------------------------------------------------------------------------
 
-WHOLE = re.compile(r"(?:server|database|token|operation|drift)\.[a-z_]+")
+WHOLE = re.compile(r"(?:server|database|token|operation|drift|authority)\.[a-z_]+")
 IN_SQL = re.compile(rf"'({WHOLE.pattern})'")
 NOTED = ("_note", "_save", "_save_in")
 """Functions that are told what comes after `database.`."""

@@ -23,11 +23,13 @@ from database_service.domain.databases import (
     Purge,
     Rest,
     Seat,
+    SetStop,
     Status,
     decide,
 )
 from database_service.domain.ids import CustomerId, DatabaseId, InstanceId, LoginId, ServerId
 from database_service.domain.plans import ServerType, Tier
+from database_service.domain.usage import Stop
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ASK = Ask(InstanceId("i"), CustomerId("c"), Tier.FREE, ServerType.SHARED)
@@ -58,6 +60,11 @@ def login(state: LoginState = LoginState.ACTIVE, expires_in: timedelta | None = 
         (Status.SPARE, {"ask": None}, Rest()),
         (Status.READY, {}, Rest()),
         (Status.READY, {"plan_tier": Tier.STANDARD}, ApplyLimits()),
+        (Status.READY, {"plan_tier": Tier.STANDARD, "stop_wanted": Stop.WRITES}, ApplyLimits()),
+        (Status.READY, {"stop_wanted": Stop.WRITES}, SetStop(Stop.WRITES)),
+        (Status.READY, {"stop_wanted": Stop.WRITES, "stop": Stop.WRITES}, Rest()),
+        (Status.READY, {"stop": Stop.DOOR}, SetStop(Stop.NONE)),
+        (Status.READY, {"stop": None}, SetStop(Stop.NONE)),
         (Status.RELEASING, {}, Close()),
         (Status.RELEASING, {"purge_after": NOW + timedelta(days=1)}, Close()),
         (Status.RELEASING, {"purge_after": NOW}, Purge()),

@@ -102,3 +102,20 @@ def test_a_verifier_does_not_hold_the_password() -> None:
     verifier = scram_verifier(Secret("swordfish"))
     assert verifier.startswith("SCRAM-SHA-256$4096:")
     assert "swordfish" not in verifier
+
+
+def test_what_is_derived_for_one_purpose_is_no_use_for_another() -> None:
+    box = SecretBox({"k1": b"1" * 32})
+    assert box.token_macs.of(b"x") != box.event_macs.of(b"x")
+    assert not box.event_macs.fits(box.token_macs.of(b"x"), b"x", "k1")
+
+
+def test_a_digest_is_made_with_the_newest_key_and_fits_with_the_one_it_was_made_with() -> None:
+    old, both = SecretBox({"k1": b"1" * 32}), SecretBox({"k2": b"2" * 32, "k1": b"1" * 32})
+    mac = old.event_macs.of(b"x")
+    assert both.event_macs.fits(mac, b"x", "k1")
+    assert both.event_macs.newest == "k2"
+    assert both.event_macs.fits(both.event_macs.of(b"x"), b"x", "k2")
+    for message, key_id in ((b"y", "k1"), (b"x", "k2"), (b"x", "gone")):
+        assert not both.event_macs.fits(mac, message, key_id)
+    assert dict(both.event_macs.all_of(b"x")) == {"k2": both.event_macs.of(b"x"), "k1": mac}

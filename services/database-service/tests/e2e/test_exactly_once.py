@@ -28,14 +28,16 @@ def four_pools() -> Iterator[Stack]:
 
 
 async def _until_allocated(client: httpx.AsyncClient, instance: str) -> Answer:
-    """As a caller does it: ask, and while the answer is 202 ask the same again."""
+    """As a caller does it: ask, and while the answer is 202, or 503 as too many ask at once, ask the same again."""
     wanted = {"instance_id": instance, "customer_id": "c-1", "plan_tier": "free"}
     async with asyncio.timeout(PATIENCE_S):
         while True:
             response = await client.post("/allocate", json=wanted, headers={"Prefer": "wait=20"}, timeout=60)
             if response.status_code == 200:
                 return response.json()
-            assert response.status_code == 202, response.text
+            assert response.status_code == 202 or response.json()["code"] == "overloaded", response.text
+            if response.status_code == 503:
+                await asyncio.sleep(int(response.headers["Retry-After"]))
 
 
 async def _logs_in(answer: Answer) -> bool:

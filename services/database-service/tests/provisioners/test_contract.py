@@ -254,3 +254,24 @@ async def test_only_what_carries_our_label_is_listed(world: World, home: Path) -
     await world.provisioner.ensure(spec)
     ours = [] if isinstance(world.provisioner, ExternalProvisioner) else [spec.id]
     assert [found.id for found in await world.provisioner.list_ours()] == ours
+
+
+async def test_what_is_to_be_remembered_of_a_server_is_told_with_it_and_disturbs_nobody(world: World) -> None:
+    spec = world.order()
+    await world.provisioner.ensure(spec)
+    assert await system_of(world.provisioner, spec)
+    conn = await asyncpg.connect(dsn_of(spec, await address_of(world.provisioner, spec)))
+    for text in ('{"name": "first"}', '{"name": "a second"}'):
+        await world.provisioner.remember(spec.id, text)
+        told = [found.remembered for found in await world.provisioner.list_ours() if found.id == spec.id]
+        assert told in ([text], [])  # what somebody else runs is not listed
+    await world.provisioner.ensure(spec)
+    assert told == [found.remembered for found in await world.provisioner.list_ours() if found.id == spec.id]
+    assert await conn.fetchval("SELECT 1") == 1
+    await conn.close()
+
+
+async def test_what_is_not_there_is_not_made_to_be_remembered(world: World) -> None:
+    stranger = ServerId(uuid4())
+    await world.provisioner.remember(stranger, "{}")
+    assert [found for found in await world.provisioner.list_ours() if found.id == stranger] == []

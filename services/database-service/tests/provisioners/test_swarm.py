@@ -28,7 +28,6 @@ from support.swarm_servers import (
     MIB,
     admin_of,
     hidden,
-    shared_storage,
     swarm_provisioner,
     swarm_spec,
     until_it_runs,
@@ -36,11 +35,6 @@ from support.swarm_servers import (
 )
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture
-def storage(healthy_swarm: Lab) -> Path:
-    return shared_storage(healthy_swarm)
 
 
 @pytest.fixture
@@ -219,7 +213,8 @@ async def test_a_new_password_waits_for_the_next_restart_and_leaves_one_secret(
     wider = replace(rotated, settings={**spec.settings, "max_connections": "77"})
     await swarm.ensure(wider)
     await until_it_runs(swarm, wider)
-    assert healthy_swarm.manager.docker("secret", "ls", "--format", "{{.Name}}") == description.secret_name(rotated)
+    secrets = healthy_swarm.manager.docker("secret", "ls", "--format", "{{.Name}}")
+    assert secrets.splitlines() == [*description.secrets_of(rotated)]
 
 
 # -- what a Swarm must have ---------------------------------------------------------------------------------------------

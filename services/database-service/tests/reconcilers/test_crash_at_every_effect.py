@@ -2,7 +2,7 @@
 
 For each scenario the effects are counted first; then, for each number, a fresh house dies exactly there, another one takes
 over its database, sweeps, the caller asks again, and the invariants are compared with rows and with the real servers.
-CRASH_POINTS=name:7 replays one death. A run kills at every fourth effect, in moves at fewer, each day at others;
+CRASH_POINTS=name:7 replays one death. A run kills at every eighth effect, in moves at fewer, each day at others;
 CRASH_POINTS=all kills everywhere.
 """
 
@@ -33,10 +33,11 @@ from database_service.domain.databases import Ask, Status
 from database_service.domain.errors import NameTaken, ProvisioningFailed
 from database_service.domain.ids import CustomerId, InstanceId, OperationId, ServerId
 from database_service.domain.operations import Target
-from database_service.domain.plans import Tier
+from database_service.domain.plans import MIB, PLANS, Tier
 from database_service.domain.servers import Health, Server, ServerSpec
 from database_service.domain.tenancy import Admin, TenantSpec
 from database_service.domain.transfers import Passage
+from database_service.domain.usage import Stop
 from database_service.provisioners.base import Provisioner
 from database_service.provisioners.place import Hands
 from database_service.provisioners.process import ProcessProvisioner
@@ -46,21 +47,19 @@ from database_service.reconcilers import newborn
 from database_service.reconcilers import operations as operation_steps
 from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.servers import spec_of
+from database_service.reconcilers.usage import sample_usage
 from database_service.secretbox import random_name_bytes
 from database_service.store import databases, servers, slots
 from support.clock import Clock
 from support.cluster import Cluster, execute
 from support.faults import SHARE, Fate, FatedHands, Killed, moments
-from support.house import POLICY, WHO, House, ask, login, open_house
+from support.house import EMPTY, POLICY, WHO, House, ask, login, open_house
 from support.invariants import World, assert_sound, look_at
 
 Do = Callable[[House], Awaitable[None]]
 
 A = InstanceId("a")
 AFTER_ANY_LEASE = timedelta(minutes=6)
-EMPTY = (
-    "TRUNCATE servers, databases, slots, logins, events, tokens, operations, operation_steps, moves RESTART IDENTITY"
-)
 SMALL, BIG = 128 * 1024**2, 256 * 1024**2
 
 
@@ -195,6 +194,24 @@ async def _change_plan(house: House) -> None:
     await house.finished((await change_plan(house.deps, Wanted(A, "standard"), WHO, request_key="plan-1")).id)
 
 
+async def _a_table(house: House) -> None:
+    await _a_database(house)
+    conn = await login(await credentials(house.deps, A, WHO))
+    await conn.execute("CREATE TABLE filled (n int)")
+    await conn.close()
+
+
+async def _stop(house: House) -> None:
+    """It has more than its plan gives, as the plan gives hardly anything."""
+    plan = PLANS[Tier.FREE]
+    PLANS[Tier.FREE] = replace(plan, storage_bytes=5 * MIB)
+    try:
+        await sample_usage(house.deps)
+        await house.until_quiet()
+    finally:
+        PLANS[Tier.FREE] = plan
+
+
 async def _a_database_with_rows(house: House) -> None:
     """… and a second pool on another server."""
     await _a_pool(house)
@@ -241,6 +258,15 @@ async def _has_rotated_once(house: House) -> None:
     assert len(await house.logins(A)) == 2
     await house.later(timedelta(minutes=31))
     assert len(await house.logins(A)) == 1
+
+
+async def _is_stopped(house: House) -> None:
+    assert (await house.database(A)).stop is Stop.WRITES
+    assert await house.value("SELECT count(*) FROM events WHERE action = 'database.storage_crossed'") == 1
+    conn = await login(await credentials(house.deps, A, WHO))
+    with pytest.raises(asyncpg.ConfigurationLimitExceededError):
+        await conn.execute("INSERT INTO filled VALUES (1)")
+    await conn.close()
 
 
 async def _is_released(house: House) -> None:
@@ -359,6 +385,7 @@ SCENARIOS = (
         own_servers=True,
     ),
     Scenario("change the plan", _change_plan, _is_ready_as_standard, _a_database),
+    Scenario("stop a full database", _stop, _is_stopped, _a_table, share=2 * SHARE),
     Scenario("move to another pool", _move, _has_moved, _a_database_with_rows, share=3 * SHARE),
     Scenario("move that is turned back", _move, _has_stayed, _a_database_with_rows, share=3 * SHARE, unequal=True),
     Scenario("roll a move back", _roll_back, _has_stayed, _a_moved_database, share=3 * SHARE),

@@ -27,7 +27,7 @@ from database_service.provisioners.swarm.engine import Engine, Hands
 from support.clock import Clock
 from support.cluster import Cluster, execute
 from support.faults import moments
-from support.house import WHO, House
+from support.house import EMPTY, WHO, House
 from support.local_servers import in_child
 from support.swarm_lab import Lab
 from support.swarm_servers import open_swarm_house, shared_storage
@@ -41,9 +41,6 @@ ACTS = (
     "clear_place",
 )  # fmt: skip
 AFTER_ANY_LEASE = timedelta(minutes=6)
-EMPTY = (
-    "TRUNCATE servers, databases, slots, logins, events, tokens, operations, operation_steps, moves RESTART IDENTITY"
-)
 PATIENCE = timedelta(seconds=60)
 
 

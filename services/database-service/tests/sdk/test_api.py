@@ -10,6 +10,7 @@ import pytest
 
 from database_service.domain.ids import OperationId
 from database_service.reconcilers import operations as operation_steps
+from database_service.reconcilers.linking import link_events
 from database_service_client import AsyncOperation, errors
 from sdk.stage import RealStage
 from support.cluster import Cluster
@@ -105,3 +106,27 @@ async def test_a_token_is_issued_shown_once_and_revoked(real: RealStage) -> None
     await real.client.admin.revoke_token(issued.id)
     [shown] = [token for token in (await real.client.admin.tokens()).tokens if token.name == "shop"]
     assert (shown.scopes, shown.revoked_at is None) == (("databases:read",), False)
+
+
+async def test_a_customers_token_has_its_databases_and_no_others(real: RealStage) -> None:
+    await real.make_room()
+    await real.client.allocate("i", "globex", "free")
+    issued = await real.client.admin.issue_token("acme", ["databases:read", "databases:write"], customer_id="acme")
+    assert issued.customer_id == "acme"
+    async with real.with_token(issued.token) as acme:
+        assert (await acme.allocate("j", "acme", "free")).customer_id == "acme"
+        with pytest.raises(errors.CustomerForbidden):
+            await acme.allocate("k", "globex", "free")
+        with pytest.raises(errors.DatabaseNotFound):
+            await acme.status("i")
+
+
+async def test_the_trail_and_the_key_ring_are_looked_at(real: RealStage) -> None:
+    await real.make_room()
+    await link_events(real.web.house.deps)
+    found = await real.client.admin.verify_events()
+    assert (found.ok, found.complete, found.unlinked, found.fault) == (True, True, 0, None)
+    assert (await real.client.admin.verify_events(since=found.head)).verified == 0
+    for told in (await real.client.admin.keys(), await real.client.admin.reseal()):
+        [key] = told.keys
+        assert (key.id, key.seals, key.removable, key.links) == ("test", True, False, found.verified)

@@ -1,5 +1,6 @@
 """What the client and its stand-in know by heart is what the service says."""
 
+from typing import Literal
 from uuid import uuid4
 
 import pytest
@@ -16,7 +17,7 @@ from support.house import POLICY
 
 
 def as_rule(plan: Plan) -> rules.Plan:
-    limits = models.Limits(**LimitsOut.of(plan.limits).model_dump())
+    limits = models.Limits(**LimitsOut.of(plan).model_dump())
     return rules.Plan(plan.server_type, plan.dedicated is not None, int(plan.grace.total_seconds()), limits)
 
 
@@ -37,11 +38,14 @@ def test_the_states_in_which_things_stay_are_the_services() -> None:
     assert set(databases.Status) >= models.ENDED
 
 
+@pytest.mark.parametrize(("ssl_mode", "root"), [("prefer", None), ("verify-full", "a certificate")])
 @pytest.mark.parametrize("host", ["db-1", "10.0.0.1", "fd00::1"])
-def test_credentials_read_as_the_service_writes_them(host: str) -> None:
+def test_credentials_read_as_the_service_writes_them(
+    host: str, ssl_mode: Literal["prefer", "verify-full"], root: str | None
+) -> None:
     told = CredentialsOut(
         instance_id="i", db_server_id=uuid4(), db_host=host, db_port=6432, db_name="a-b", db_user="u:x",
-        db_password="p:\\/?#&= é%"
+        db_password="p:\\/?#&= é%", ssl_mode=ssl_mode, ssl_root_cert=root,
     )  # fmt: skip
     ours = Credentials(**told.model_dump())
     assert ours.dsn() == texts.uri(told)

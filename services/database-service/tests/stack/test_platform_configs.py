@@ -1,5 +1,6 @@
 """The control plane's own PostgreSQL as the stack sets it up: its roles, its settings, and who may log in, on a real server."""
 
+import asyncio
 import os
 import re
 import socket
@@ -133,6 +134,19 @@ async def test_the_service_cannot_change_the_schema(platform: Platform, statemen
     await migrate(platform.dsn(MIGRATOR))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await execute(platform.dsn(SERVICE), statement)
+
+
+async def test_the_service_adds_to_the_request_log_and_cannot_change_it(platform: Platform) -> None:
+    await migrate(platform.dsn(MIGRATOR))
+    added = "INSERT INTO requests (id, at, request_id, method, endpoint, status, ms) VALUES (1, 'epoch', 'r', 'GET', '/', 200, 1)"
+    await execute(platform.dsn(SERVICE), added)
+    for _ in range(2):
+        for statement in ("UPDATE requests SET status = 500", "DELETE FROM requests", "TRUNCATE requests"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await execute(platform.dsn(SERVICE), statement)
+        again = await asyncio.to_thread(platform.make_roles)
+        assert again.returncode == 0, again.stderr
+    await execute(platform.dsn(SERVICE), "SELECT 1 / forget_requests('infinity', 10)")
 
 
 async def test_a_later_revision_is_open_to_the_service_as_well(platform: Platform) -> None:

@@ -44,6 +44,7 @@ def terminal_at(manager: Machine, home: Path) -> dict[str, str]:
         "DOCKER_BUILDKIT": "0",
         "BASE_PYTHON": stack_images.BASE,
         "BASE_POSTGRES": POSTGRES_BASE,
+        "SWARM_TLS": "false",  # the wheel's PostgreSQL was built without OpenSSL
         "VALKEY_IMAGE": stack_images.BASE,
         "NODE": manager.address,
     }

@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
+import random
 import socket
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ WHERE NOT datistemplate AND datname <> 'postgres'
   AND datname NOT IN (SELECT database FROM pg_prepared_xacts)
   AND datname NOT IN (SELECT database FROM pg_replication_slots WHERE database IS NOT NULL)"""
 
+PORTS = range(12000, 20000)
+"""Below those Linux gives to outgoing connections, one of which would take the port of a server that is dead; and below
+those of pools and workloads."""
 
 T = TypeVar("T")
 
@@ -58,9 +62,11 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A fresh cluster that answers; stopped and deleted afterwards, whatever happened."""
-    runtime = PostgresRuntime.find()
+def running_cluster(
+    settings: Mapping[str, str] = SETTINGS, runtime: PostgresRuntime | None = None
+) -> Iterator[Cluster]:
+    """A fresh cluster that answers, of the wheel's programs or others; stopped and deleted afterwards, whatever happened."""
+    runtime = runtime or PostgresRuntime.find()
     with open_folder() as home:
         server = Postmaster.at(runtime, home)
         cluster = Cluster("127.0.0.1", free_port(), "admin", new_password(), home / "socket")
@@ -70,7 +76,7 @@ def running_cluster() -> Iterator[Cluster]:
         try:
             runtime.initdb(server.data_dir, cluster.superuser, cluster.password, durable=False)
             where = {"port": str(cluster.port), "unix_socket_directories": str(cluster.socket_dir)}
-            server.configure(SETTINGS | where)
+            server.configure({**settings, **where})
             server.start()
             blocking(until_login(cluster.dsn()))
             yield cluster
@@ -125,10 +131,7 @@ def blocking(work: Coroutine[object, object, T]) -> T:
 
 def free_port() -> int:
     """A port nobody listens on now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    return next(filter(_is_free, random.SystemRandom().sample(PORTS, len(PORTS))))
 
 
 def free_ports_in_a_row(number: int) -> int:

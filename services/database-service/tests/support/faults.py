@@ -21,7 +21,7 @@ from database_service.store.pool import Conn, Db
 
 _in_transaction: ContextVar[bool] = ContextVar("in_transaction", default=False)
 
-SHARE = 4
+SHARE = 8
 """A run kills at every so many effects only, each day at others: all of them take an hour."""
 
 WROTE = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"

@@ -12,6 +12,7 @@ All fixtures are synchronous; each pytest-xdist worker has its own clusters.
 `rabbitmq`          session: the other broker, real too (see support.rabbitmq); `rabbit` is it for one test, well and empty
 `swarm_lab`         session: a Docker Swarm of machines that can be lost, cut off and mended (see support.swarm_lab)
 `healthy_swarm`     test: the same with every node Ready, and nothing of an earlier test in it
+`storage`           test: a folder of its own that every machine of the lab sees
 `postgres_image`    session: the name of our PostgreSQL image, which every node of the lab has
 `registry`          session: `host:port` of an image registry that the lab's nodes trust
 `home`              test: a folder for servers of this machine, which are stopped afterwards
@@ -201,6 +202,13 @@ def healthy_swarm(swarm_lab: Lab, record_property: Callable[[str, object], None]
     swarm_lab.clear()
 
 
+@pytest.fixture
+def storage(healthy_swarm: Lab) -> Path:
+    from support.swarm_servers import shared_storage
+
+    return shared_storage(healthy_swarm)
+
+
 @pytest.fixture(scope="session")
 def postgres_image(swarm_lab: Lab) -> str:
     swarm_lab.build(ROOT / "infrastructure/images/postgres", POSTGRES, BASE=POSTGRES_BASE)
@@ -230,6 +238,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for name, title in (
         ("recovery", "recovery"),
         ("moves", "moves"),
+        ("authorisation", "authorisation"),
         ("swarm_lab", "swarm lab: what was made, in how long"),
     ):
         if lines := told.get(name):

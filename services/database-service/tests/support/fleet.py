@@ -95,6 +95,9 @@ class WithImages:
             raise ProvisioningFailed(f"There is no image {image}.")
         return self.shelf[image]
 
+    async def remember(self, server_id: ServerId, text: str) -> None:
+        await self._inner.remember(server_id, text)
+
     async def list_ours(self) -> Sequence[Found]:
         return await self._inner.list_ours()
 

@@ -42,6 +42,13 @@ from support.secrets import refuse_in_rows
 WHO = Who("tests", "req-1")
 POLICY = Policy(auto_order=False, spares_least=0, allocate_budget=timedelta(seconds=20))
 
+EMPTY = (
+    "SET LOCAL session_replication_role = replica;"  # else the audit trail cannot be emptied
+    "TRUNCATE servers, databases, slots, logins, events, links, tokens, operations, operation_steps, moves, usage, requests, "
+    "authorities, certificates RESTART IDENTITY"
+)
+"""A control database as it was migrated."""
+
 _numbers = count(1)
 
 

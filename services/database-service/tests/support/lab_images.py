@@ -100,3 +100,51 @@ def _for_everybody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 def scratch() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=".making-", dir=CACHE) as folder:
         yield Path(folder)
+
+
+# -- PostgreSQL with OpenSSL, which the wheel's has not ------------------------------------------------------------------
+
+TLS_POSTGRES = "dbs-test/postgres:tls"
+TLS_DOCKERFILE = """\
+FROM {base}
+COPY usr /usr
+RUN groupadd --system --gid 999 postgres \\
+ && useradd --system --gid postgres --uid 999 --home-dir /var/lib/postgresql --shell /bin/bash postgres \\
+ && install --directory --owner postgres --group postgres --mode 1777 /var/lib/postgresql /var/run/postgresql \\
+ && ln -s {programs}/* /usr/local/bin/
+ENV PG_MAJOR={major} LANG=C.UTF-8
+VOLUME /var/lib/postgresql
+"""
+ITS_OWN = ("libc.so", "libm.so", "libresolv.so", "ld-linux")
+"""Of the C library, which an image has and which must be all of one build."""
+
+
+def have_tls_base(machine: Machine, programs: Path) -> str:
+    """The name of an image like POSTGRES_BASE, with this machine's own PostgreSQL; both are of the same Debian."""
+    major = programs.parent.name
+    tag = f"dbs-test/postgres-base:tls-{major}"
+    recipe = TLS_DOCKERFILE.format(base=BASE, programs=programs, major=major)
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder) / "context.tar"
+        with tarfile.open(packed, "w") as tar:
+            told = tarfile.TarInfo("Dockerfile")
+            told.size = len(recipe)
+            tar.addfile(told, io.BytesIO(recipe.encode()))
+            for path in (programs.parent, Path("/usr/share/postgresql") / major, *_libraries(programs)):
+                tar.add(path, str(path).lstrip("/"), filter=_for_everybody)
+        machine.docker("build", "--quiet", "--tag", tag, "-", stdin=packed)
+    return tag
+
+
+def _libraries(programs: Path) -> Iterator[Path]:
+    """What they are linked with, as files below /usr."""
+    found = set[Path]()
+    for program in ("postgres", "pg_isready", "initdb"):
+        for line in run("ldd", str(programs / program)).splitlines():
+            words = line.split()
+            if "=>" in words and not words[0].startswith(ITS_OWN):
+                found.add(Path("/usr") / words[2].removeprefix("/usr/").lstrip("/"))
+    for path in sorted(found):
+        yield path
+        if path.is_symlink():
+            yield path.resolve()

@@ -7,20 +7,22 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 
+from database_service.actions.order_server import order_pool
 from database_service.domain import sizing
-from database_service.domain.servers import Presence, Seen, ServerSpec
+from database_service.domain.servers import Presence, Seen, Server, ServerSpec, Status
 from database_service.provisioners.swarm.engine import Engine, Hands
 from database_service.provisioners.swarm.options import Options
 from database_service.provisioners.swarm.provisioner import SwarmProvisioner
 from support.clock import Clock
 from support.cluster import Cluster
-from support.house import POLICY, House, open_house
+from support.house import POLICY, WHO, House, open_house
 from support.lab_images import POSTGRES
 from support.local_servers import a_spec, address_of, dsn_of
 from support.login import until_login
@@ -81,6 +83,14 @@ async def open_swarm_house(
     with swarm_provisioner(lab, shared, hands) as provisioner:
         async with open_house(control_dsn, tenant, policy, {"swarm": provisioner}, clock) as house:
             yield house
+
+
+async def a_pool(house: House) -> Server:
+    """A small one that serves."""
+    server = await order_pool(house.deps, WHO, max_instances=3)
+    settled = await house.settled(server.id, timedelta(seconds=60))
+    assert settled.status is Status.ACTIVE, settled.last_error
+    return settled
 
 
 def shared_storage(lab: Lab) -> Path:

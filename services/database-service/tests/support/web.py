@@ -1,9 +1,10 @@
 """Web: the API over a house, asked in-process as a client would ask it."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain, count
 
 import httpx
 from fastapi import FastAPI
@@ -13,6 +14,8 @@ from database_service.api.app import PREFIX, Door, create_app
 from database_service.auth.scopes import ALL
 from database_service.deps import Deps
 from database_service.domain.answers import Token
+from database_service.domain.errors import InvalidField
+from database_service.domain.ids import CustomerId
 from support.house import WHO, House
 from support.secrets import KNOWN
 
@@ -24,13 +27,23 @@ class Web:
     app: FastAPI
     client: httpx.AsyncClient
     house: House
+    names: Iterator[str] = field(default_factory=lambda: chain(["test"], map("test-{}".format, count(2))))
+    """Of tokens: `client` has the first."""
 
     async def token(
-        self, scopes: Iterable[str] = ALL, expires_at: datetime | None = None
+        self, scopes: Iterable[str] = ALL, expires_at: datetime | None = None, customer: str | None = None
     ) -> tuple[Token, dict[str, str]]:
         """A token and the headers that present it."""
-        token, text = await issue(self.house.deps, "test", sorted(scopes), expires_at, WHO)
-        return token, {"Authorization": f"Bearer {text.reveal()}"}
+        bound = CustomerId(customer) if customer else None
+        for name in self.names:
+            try:
+                token, text = await issue(self.house.deps, name, sorted(scopes), expires_at, WHO, customer_id=bound)
+            except InvalidField as e:  # a token of another door of this house has that name
+                if e.field != "name":
+                    raise
+            else:
+                return token, {"Authorization": f"Bearer {text.reveal()}"}
+        raise AssertionError("names do not end")
 
     async def allocate(self, instance: str = "i-1", tier: str = "free", **more: object) -> httpx.Response:
         wanted = {"instance_id": instance, "customer_id": "c-1", "plan_tier": tier, **more}

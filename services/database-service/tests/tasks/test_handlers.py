@@ -1,5 +1,6 @@
 """The names other services call, each on its queue; many calls at once are one; a doubled message is one pool."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from database_service.actions.remove_drift import want_look
 from database_service.broker.celery import ROUTES, new_app
 from database_service.settings import Settings
 from database_service.tasks import handlers
+from database_service.tasks import loop as loop_module
 from database_service.tasks.handlers import one_at_a_time
 from database_service.tasks.loop import Loop
 from database_service.tasks.schedule import schedule
@@ -152,6 +154,26 @@ async def test_a_removal_that_was_confirmed_and_a_look_that_was_asked_for_are_do
     await want_look(house.deps)
     message(app, "reconcile_drift")
     assert await house.value("SELECT began_at > wanted_at FROM drift_look")
+
+
+def test_servers_that_hang_hold_none_of_celerys_threads(
+    app: Celery, worker_loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Semaphore(0)
+
+    async def hang(*_: object, **__: object) -> None:
+        begun.release()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(handlers.servers, "settle", hang)
+    monkeypatch.setattr(handlers.databases, "step", hang)
+    monkeypatch.setattr(loop_module, "STEPS_PATIENCE_S", 0)
+    for number in range(4):
+        message(app, "reconcile_server", f"00000000-0000-0000-0000-00000000000{number}")
+        message(app, "reconcile_database", f"00000000-0000-0000-0000-0000000000a{number}")
+    for _ in range(8):
+        assert begun.acquire(timeout=SOON_S)
+    message(app, "sweep")
 
 
 def test_several_tasks_at_once_share_one_loop(app: Celery, worker_loop: Loop) -> None:

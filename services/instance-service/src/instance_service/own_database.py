@@ -1,6 +1,7 @@
 """Our own database: allocated for us by database-service, and found again wherever it is moved to."""
 
 import asyncio
+import ssl
 from typing import Any
 from urllib.parse import quote
 
@@ -62,7 +63,7 @@ class OwnDatabase:
             login = await self._databases.login(self._instance_id)
         except (DatabasesUnavailable, DatabaseRefused) as e:
             raise OwnDatabaseUnavailable(str(e)) from e
-        await migrate(_dsn(login))
+        await migrate(_dsn(login), trust=_trust(login))
         return login
 
 
@@ -73,9 +74,14 @@ async def _connect(login: Login, options: dict[str, Any]) -> "asyncpg.Connection
         database=login.database,
         user=login.user,
         password=login.password.reveal(),
+        ssl=_trust(login),
         **options,
     )
     return conn
+
+
+def _trust(login: Login) -> ssl.SSLContext | None:
+    return ssl.create_default_context(cadata=login.roots) if login.roots else None
 
 
 def _dsn(login: Login) -> str:

@@ -35,6 +35,8 @@ def credentials(tenant: Tenant) -> Credentials:
         db_name=tenant.name,
         db_user=login.db_user,
         db_password=login.password,
+        ssl_mode="prefer",
+        ssl_root_cert=None,
     )
 
 
@@ -84,7 +86,9 @@ def database(tenant: Tenant, alive: list[state.Login]) -> Database:
         server_status="active" if server else None,
         server_health="healthy" if server else None,
         postgres_version="18.0" if server else None,
+        ssl_root_cert=None,
         limits=tenant.plan.limits,
+        usage=None,
         logins=tuple(_told(login) for login in alive),
         attempts=0,
         last_error=None,

@@ -23,20 +23,31 @@ class Plan:
     limits: Limits
 
 
-def _plan(server_type: str, dedicated: bool, days: int, connections: int, statement: int, idle: int, temp: int) -> Plan:
+def _plan(
+    server_type: str,
+    dedicated: bool,
+    days: int,
+    storage: int,
+    connections: int,
+    statement: int,
+    idle: int,
+    transaction: int,
+    temp: int,
+) -> Plan:
     limits = Limits(
-        connections=connections, statement_timeout=statement, idle_in_transaction_timeout=idle, temp_file_bytes=temp
-    )
+        connections=connections, statement_timeout=statement, idle_in_transaction_timeout=idle, transaction_timeout=transaction,
+        temp_file_bytes=temp, storage_bytes=storage,
+    )  # fmt: skip
     return Plan(server_type, dedicated, days * DAY_S, limits)
 
 
 PLANS: Mapping[str, Plan] = {
-    "free": _plan("shared", False, 3, 5, 30, 60, 256 * MIB),
-    "starter": _plan("shared", False, 7, 10, 60, 120, 512 * MIB),
-    "standard": _plan("shared", False, 7, 20, 120, 300, GIB),
-    "professional": _plan("shared", True, 14, 40, 300, 600, 4 * GIB),
-    "premium": _plan("dedicated", True, 30, 80, 900, 1800, 16 * GIB),
-    "enterprise": _plan("dedicated", True, 30, 160, 3600, 3600, 64 * GIB),
+    "free": _plan("shared", False, 3, GIB, 5, 30, 60, 900, 256 * MIB),
+    "starter": _plan("shared", False, 7, 5 * GIB, 10, 60, 120, 1800, 512 * MIB),
+    "standard": _plan("shared", False, 7, 20 * GIB, 20, 120, 300, 3600, GIB),
+    "professional": _plan("shared", True, 14, 100 * GIB, 40, 300, 600, 7200, 4 * GIB),
+    "premium": _plan("dedicated", True, 30, 500 * GIB, 80, 900, 1800, 21600, 16 * GIB),
+    "enterprise": _plan("dedicated", True, 30, 2048 * GIB, 160, 3600, 3600, 86400, 64 * GIB),
 }
 
 STATUS: Mapping[str, int] = {
@@ -44,9 +55,11 @@ STATUS: Mapping[str, int] = {
     "adoption_refused": 422,
     "allocation_differs": 409,
     "body_too_large": 413,
+    "body_too_slow": 408,
     "confirmation_expired": 409,
     "confirmation_mismatch": 409,
     "control_database_unavailable": 503,
+    "customer_forbidden": 403,
     "database_busy": 409,
     "database_gone": 410,
     "database_has_own_server": 409,
@@ -70,8 +83,10 @@ STATUS: Mapping[str, int] = {
     "name_taken": 409,
     "no_room": 409,
     "not_found": 404,
+    "no_authority": 404,
     "operation_not_found": 404,
     "operation_over": 409,
+    "overloaded": 503,
     "plan_has_no_dedicated": 400,
     "provisioning_failed": 503,
     "same_plan": 409,

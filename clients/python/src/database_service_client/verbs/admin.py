@@ -1,6 +1,6 @@
 """What operators do: pools, moves between them, drift, tokens, the fleet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -8,21 +8,27 @@ from uuid import UUID
 from database_service_client.asking import idempotency_key
 from database_service_client.models import (
     AdoptionReport,
+    AuthorityList,
     Drift,
     DriftPage,
     Event,
     EventPage,
     HealthCheck,
     IssuedToken,
+    KeyRing,
+    LoggedRequest,
     Look,
     MoveReport,
+    NeighbourList,
     Pool,
     PoolPage,
     RemovalOffer,
+    RequestPage,
     Stats,
     TokenList,
+    Verification,
 )
-from database_service_client.steps import Call, Item, Scalar, Steps, Stream
+from database_service_client.steps import Call, PageT, Scalar, Steps, Stream, T, paged
 from database_service_client.verb import stream, verb
 from database_service_client.verbs.following import Following, Op
 
@@ -54,13 +60,8 @@ class AdminVerbs(Following[Op]):
     @stream
     def each_pool(self, *, status: str | None = None, server_type: str | None = None) -> Stream[Pool]:
         """All of them; pages are read as they are needed."""
-        query: dict[str, Scalar | None] = {"status": status, "server_type": server_type}
-        while True:
-            page: PoolPage = yield from self._asker.get(PoolPage, _get("/admin/pools", query))
-            yield from (Item(pool) for pool in page.pools)
-            if page.next_cursor is None:
-                return
-            query |= {"cursor": page.next_cursor}
+        query = {"status": status, "server_type": server_type}
+        return self._each(PoolPage, "/admin/pools", query, lambda page: page.pools)
 
     @verb
     def pool(self, pool_id: UUID) -> Steps[Pool]:
@@ -119,11 +120,12 @@ class AdminVerbs(Following[Op]):
         memory_limit: int | None = None,
         cpu_limit: float | None = None,
         max_instances: int | None = None,
+        tls: bool = False,
     ) -> Steps[Op]:
-        """Change image, memory, CPUs or slots of servers, one at a time. What is left out stays as it is."""
+        """Change image, memory, CPUs or slots of servers, one at a time, or have them speak TLS. What is left out stays."""
         body = {
             "pools": _chosen(pools), "image": image, "memory_limit": memory_limit, "cpu_limit": cpu_limit,
-            "max_instances": max_instances,
+            "max_instances": max_instances, "tls": tls or None,
         }  # fmt: skip
         return (yield from self._operation(_post("/admin/pools/rollout", body, idempotency_key())))
 
@@ -209,6 +211,12 @@ class AdminVerbs(Following[Op]):
     # -- the fleet --
 
     @verb
+    def neighbours(self, *, pool_id: UUID | None = None, limit: int | None = None) -> Steps[NeighbourList]:
+        """The noisiest databases on pools, with advice."""
+        query: dict[str, Scalar | None] = {"pool_id": str(pool_id) if pool_id else None, "limit": limit}
+        return (yield from self._asker.get(NeighbourList, _get("/admin/neighbours", query)))
+
+    @verb
     def stats(self) -> Steps[Stats]:
         """The whole fleet in numbers."""
         return (yield from self._asker.get(Stats, _get("/admin/stats")))
@@ -229,13 +237,84 @@ class AdminVerbs(Following[Op]):
     @stream
     def each_event(self, *, instance_id: str | None = None, subject_id: UUID | None = None) -> Stream[Event]:
         """The whole audit trail, newest first; pages are read as they are needed."""
-        query = _about(instance_id, subject_id)
-        while True:
-            page: EventPage = yield from self._asker.get(EventPage, _get("/admin/events", query))
-            yield from (Item(event) for event in page.events)
-            if page.next_cursor is None:
-                return
-            query |= {"cursor": page.next_cursor}
+        return self._each(EventPage, "/admin/events", _about(instance_id, subject_id), lambda page: page.events)
+
+    @verb
+    def verify_events(self, *, since: str | None = None) -> Steps[Verification]:
+        """Walk the audit trail, 100,000 events at a time: the first that was changed, removed or inserted is named.
+
+        `since` is the `head` that an earlier verification told.
+        """
+        call = replace(_get("/admin/events/verification", {"since": since}), held_s=LOOKED_AT_S)
+        return (yield from self._asker.get(Verification, call))
+
+    @verb
+    def requests(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        endpoint: str | None = None,
+        status: int | None = None,
+        errors: bool | None = None,
+        token_id: UUID | None = None,
+        instance_id: str | None = None,
+        request_id: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Steps[RequestPage]:
+        """The request log, newest first: errors, changes, and a share of what was read. It is seconds behind.
+
+        `since` counts itself, `until` does not; `endpoint` is a path as the contract has it.
+        """
+        query: dict[str, Scalar | None] = {
+            **_within(since, until),
+            "endpoint": endpoint,
+            "status": status,
+            "errors": errors,
+            "token_id": str(token_id) if token_id else None,
+            "instance_id": instance_id,
+            "request_id": request_id,
+            "cursor": cursor,
+            "limit": limit,
+        }
+        return (yield from self._asker.get(RequestPage, _get("/admin/requests", query)))
+
+    @stream
+    def each_request(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        endpoint: str | None = None,
+        instance_id: str | None = None,
+    ) -> Stream[LoggedRequest]:
+        """All of the request log between two moments; pages are read as they are needed."""
+        query = {**_within(since, until), "endpoint": endpoint, "instance_id": instance_id}
+        return self._each(RequestPage, "/admin/requests", query, lambda page: page.requests)
+
+    # -- keys and tokens --
+
+    @verb
+    def keys(self) -> Steps[KeyRing]:
+        """Which keys of the ring are in use, and which can be removed. Never a key."""
+        return (yield from self._asker.get(KeyRing, _get("/admin/keys")))
+
+    @verb
+    def reseal(self) -> Steps[KeyRing]:
+        """Have a worker seal and sign everything with the ring's newest key; `keys()` tells when it did."""
+        return (yield from self._asker.get(KeyRing, _post("/admin/keys/reseal")))
+
+    @verb
+    def authorities(self) -> Steps[AuthorityList]:
+        """Who vouches for servers that speak TLS, and for how many. Never a key."""
+        return (yield from self._asker.get(AuthorityList, _get("/admin/authorities")))
+
+    @verb
+    def rotate_authority(self, *, overlap_seconds: int | None = None) -> Steps[AuthorityList]:
+        """Another authority, trusted at once; after the overlap (without it 30 days) it vouches for every server."""
+        call = _post("/admin/authorities/rotate", {"overlap_seconds": overlap_seconds})
+        return (yield from self._asker.get(AuthorityList, call))
 
     @verb
     def tokens(self) -> Steps[TokenList]:
@@ -244,13 +323,22 @@ class AdminVerbs(Following[Op]):
 
     @verb
     def issue_token(
-        self, name: str, scopes: Sequence[str], *, expires_at: datetime | None = None
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        expires_at: datetime | None = None,
+        customer_id: str | None = None,
     ) -> Steps[IssuedToken]:
         """A new API token, whose text is told this once. `expires_at` knows its time zone; None: until it is revoked.
 
+        With `customer_id` it sees and touches this customer's databases alone, and may hold only scopes `databases:…`.
         Where the answer is lost it is not asked for again: there may be a token then that nobody knows the text of.
         """
-        body = {"name": name, "scopes": list(scopes), "expires_at": expires_at.isoformat() if expires_at else None}
+        body = {
+            "name": name, "scopes": list(scopes), "expires_at": expires_at.isoformat() if expires_at else None,
+            "customer_id": customer_id,
+        }  # fmt: skip
         call = Call(method="POST", path="/admin/tokens", body=body, repeatable=False)
         return (yield from self._asker.get(IssuedToken, call))
 
@@ -258,6 +346,11 @@ class AdminVerbs(Following[Op]):
     def revoke_token(self, token_id: UUID) -> Steps[None]:
         """It stops working everywhere within a moment."""
         yield from self._asker.ask(Call(method="DELETE", path=f"/admin/tokens/{token_id}"))
+
+    def _each(
+        self, shape: type[PageT], path: str, query: Mapping[str, Scalar | None], of: Callable[[PageT], Iterable[T]]
+    ) -> Stream[T]:
+        return paged(lambda cursor: self._asker.get(shape, _get(path, {**query, "cursor": cursor})), of)
 
 
 def _get(path: str, query: Mapping[str, Scalar | None] | None = None) -> Call:
@@ -286,3 +379,7 @@ def _move(pool_id: UUID | None, *, dry_run: bool) -> Mapping[str, object]:
 
 def _about(instance_id: str | None, subject_id: UUID | None) -> dict[str, Scalar | None]:
     return {"instance_id": instance_id, "subject_id": str(subject_id) if subject_id else None}
+
+
+def _within(since: datetime | None, until: datetime | None) -> dict[str, Scalar | None]:
+    return {"since": since.isoformat() if since else None, "until": until.isoformat() if until else None}

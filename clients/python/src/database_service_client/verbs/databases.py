@@ -198,6 +198,12 @@ class DatabaseVerbs(Following[Op]):
         return (yield from self._asker.get(Readiness, call))
 
     @verb
+    def ca(self) -> Steps[str]:
+        """Who vouches for servers that speak TLS, as PEM: the file that libpq's `sslrootcert` names."""
+        answer = yield from self._asker.ask(Call(method="GET", path="/ca.pem"))
+        return answer.text
+
+    @verb
     def metrics(self) -> Steps[str]:
         """Its numbers, in the text that Prometheus reads."""
         answer = yield from self._asker.ask(Call(method="GET", path="/metrics"))

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from database_service_client.models import OperationPage, OperationRecord
-from database_service_client.steps import Call, Item, Steps, Stream
+from database_service_client.steps import Call, Steps, Stream, paged
 from database_service_client.verb import stream, verb
 from database_service_client.verbs.following import Following, Op
 
@@ -24,13 +24,7 @@ class OperationsVerbs(Following[Op]):
     @stream
     def each(self, *, state: str | None = None) -> Stream[Op]:
         """All of them, the newest first; pages are read as they are needed."""
-        cursor: str | None = None
-        while True:
-            page: OperationPage = yield from self._page(state, cursor, None)
-            for record in page.operations:
-                yield Item(self._bind(record))
-            if (cursor := page.next_cursor) is None:
-                return
+        return paged(lambda cursor: self._page(state, cursor, None), lambda page: map(self._bind, page.operations))
 
     @verb
     def get(self, operation_id: UUID) -> Steps[Op]:

@@ -5,6 +5,7 @@ import hmac
 import json
 from uuid import UUID
 
+from database_service.admission.gate import Why, aside
 from database_service.deps import Deps
 from database_service.domain.answers import Adoption, AdoptTarget
 from database_service.domain.errors import AdoptionChanged, AdoptionRefused, InvalidField, TenantServerUnavailable
@@ -23,7 +24,8 @@ async def look(deps: Deps, target: AdoptTarget) -> Adoption:
     """What is there and what adoption would change; changes nothing. Raises AdoptionRefused with the reason."""
     admin = Admin(NOT_YET, target.host, target.port, target.user, target.password)
     try:
-        inventory = await deps.tenants.inventory(admin)
+        with aside(Why.SERVER):
+            inventory = await deps.tenants.inventory(admin)
     except TenantServerUnavailable as e:
         raise AdoptionRefused(f"{target.host}:{target.port} cannot be adopted: {e}") from e
     _refuse_unfit(inventory)

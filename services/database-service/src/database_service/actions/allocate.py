@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from database_service.actions.await_database import until
 from database_service.actions.rendering import allocation_of, pending_of
+from database_service.admission.gate import Why, aside
 from database_service.deps import Deps
 from database_service.domain import naming
 from database_service.domain.answers import Allocation, Pending
@@ -14,6 +15,7 @@ from database_service.domain.errors import (
     DatabaseGone,
     DatabaseReleased,
     InvalidField,
+    Overloaded,
     PlanHasNoDedicated,
     ServiceError,
     Unavailable,
@@ -24,6 +26,7 @@ from database_service.domain.plans import PLANS, ServerType, Tier
 from database_service.domain.servers import Server
 from database_service.observability import metrics
 from database_service.reconcilers import databases as database_steps
+from database_service.reconcilers.leasing import give_back
 from database_service.reconcilers.newborn import Held, new_seated, new_waiting
 from database_service.reconcilers.ordering import new_dedicated
 from database_service.store import databases, events, servers, slots
@@ -170,8 +173,13 @@ async def _begin(deps: Deps, ask: Ask, who: Who) -> Allocation | Pending:
 
 
 async def build_now(deps: Deps, held: Held) -> None:
-    """The step the worker would run; where the budget ends first, the worker goes on."""
-    after = await database_steps.carry_on(deps, held.database, held.token, deps.policy.allocate_budget)
+    """The step the worker would run; where the budget ends first, or too many are at it, the worker goes on."""
+    try:
+        with aside(Why.SERVER):
+            after = await database_steps.carry_on(deps, held.database, held.token, deps.policy.allocate_budget)
+    except Overloaded:
+        await give_back(deps, "databases", held.database.id, held.token)
+        after = None
     if after is None or after.status is not Status.READY or after.due_at:
         deps.nudge.database(held.database.id)
 

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from database_service.admission.gate import Why, aside
 from database_service.deps import Deps
 from database_service.domain.databases import Status
+from database_service.domain.errors import Overloaded
 from database_service.domain.ids import InstanceId, ServerId
 from database_service.store import databases
 from database_service.store.changes import DATABASE_CHANGED
@@ -29,13 +31,19 @@ async def wait_for(deps: Deps, instance_id: InstanceId, wait: timedelta, *, whil
 
 
 async def until(deps: Deps, channel: str, key: str, wait: timedelta, done: Callable[[], Awaitable[bool]]) -> None:
-    """Returns when `done`, which is asked now and at each change of the row that `channel` tells of by `key`, or after `wait`."""
+    """Returns when `done`, which is asked now and at each change of the row that `channel` tells of by `key`, or after `wait`.
+
+    While it waits, its place in this process is another's. Where too many wait already it returns at once.
+    """
     patience = min(wait, deps.policy.longest_wait).total_seconds()
     with deps.changes.watch(channel, key) as changed:
         try:
             async with asyncio.timeout(patience):
                 while not await done():
-                    await changed.wait()
+                    with aside(Why.CHANGE):
+                        await changed.wait()
                     changed.clear()
         except TimeoutError:
             await done()  # a notification may have been lost
+        except Overloaded:
+            return  # too many wait; what was just seen is the answer

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from database_service.actions import change_servers, moving
 from database_service.actions.moving import Journey, terms_of
+from database_service.admission.gate import Why, aside
 from database_service.deps import Deps
 from database_service.domain.databases import Database
-from database_service.domain.errors import DatabaseBusy, SamePlan
+from database_service.domain.errors import DatabaseBusy, Overloaded, SamePlan
 from database_service.domain.ids import InstanceId, Who
 from database_service.domain.moves import Terms
 from database_service.domain.operations import Kind, Operation, Target
@@ -49,7 +50,11 @@ async def change_plan(deps: Deps, wanted: Wanted, who: Who, *, request_key: str 
     after = wanted.terms
     key = f"change-plan:{wanted.instance_id}:{request_key}" if request_key else None
     operation = await moving.once(deps, key, begin)
-    await operation_steps.settle(deps, operation.id, deps.policy.allocate_budget)
+    try:
+        with aside(Why.SERVER):
+            await operation_steps.settle(deps, operation.id, deps.policy.allocate_budget)
+    except Overloaded:
+        deps.nudge.operation(operation.id)
     return operation
 
 

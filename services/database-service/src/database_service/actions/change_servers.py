@@ -32,7 +32,7 @@ async def roll_out(
     Raises InvalidField, ServerNotFound, ServerNotActive, and ServerBusy where another operation is at one of the servers.
     """
     if target.empty:
-        raise InvalidField("image", "or memory_limit, cpu_limit or max_instances has to be given")
+        raise InvalidField("image", "or memory_limit, cpu_limit, max_instances or tls has to be given")
     key = f"rollout:{request_key}" if request_key else None
     return await _begin(deps, who, Kind.ROLLOUT, chosen, target, key)
 
@@ -99,6 +99,8 @@ def _refuse_unfit(found: Sequence[Server], target: Target) -> None:
             raise InvalidField(
                 "pools", f"{server.name} is run by somebody else, who alone can change more than its slots"
             )
+        if target.tls and server.provisioner != "swarm":
+            raise InvalidField("tls", f"{server.name} is no service of a Swarm")
         if target.max_instances and server.server_type is not ServerType.SHARED:
             raise InvalidField("max_instances", f"{server.name} is not shared, so it has the one slot it was made with")
     if target.image and len(kinds := sorted({server.provisioner for server in found})) > 1:

@@ -28,6 +28,7 @@ def allocation_of(deps: Deps, seated: Seated) -> Allocation:
         address=seated.address,
         login=seated.login,
         password=deps.secrets.open(seated.login.password_sealed, seated.login.id),
+        roots=seated.roots,
     )
 
 

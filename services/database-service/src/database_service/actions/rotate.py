@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from database_service.actions.allocate import current_answer, refuse_ended
+from database_service.actions.await_database import until
 from database_service.deps import Deps
 from database_service.domain.answers import Allocation, Pending
 from database_service.domain.databases import Database, Login, LoginState, Status
@@ -11,6 +12,7 @@ from database_service.domain.ids import DatabaseId, InstanceId, Who
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers.newborn import add_login
 from database_service.store import databases, events, logins
+from database_service.store.changes import DATABASE_CHANGED
 from database_service.store.pool import Conn
 
 
@@ -19,7 +21,8 @@ async def rotate(
 ) -> Allocation | Pending:
     """The new credentials; logins before them end `overlap` after the new one works (never before it does).
 
-    The same `request_key` makes one login, however often it is sent. Pending: stored, and made as soon as the server answers.
+    The same `request_key` makes one login, however often it is sent. Where somebody else is at the database, that is waited for.
+    Pending: stored, and made as soon as the server answers.
     Raises DatabaseNotFound, DatabaseNotReady, DatabaseReleased, DatabaseGone, TooManyLogins.
     """
     async with deps.db.transaction() as conn:
@@ -28,9 +31,22 @@ async def rotate(
         if wanted:
             await databases.look_now(conn, database.id, deps.now())
             await _note(conn, deps, database, wanted, who)
-    if wanted:
-        await database_steps.step_now(deps, database.id)
+    begun = deps.now()
+    if wanted and not await database_steps.step_now(deps, database.id):
+        await _until_made(deps, instance_id, database.id, deps.policy.allocate_budget - (deps.now() - begun))
     return await _answer(deps, instance_id, database.id)
+
+
+async def _until_made(deps: Deps, instance_id: InstanceId, database_id: DatabaseId, patience: timedelta) -> None:
+    async def made() -> bool:
+        return not await _pending(deps, database_id)
+
+    await until(deps, DATABASE_CHANGED, instance_id, patience, made)
+
+
+async def _pending(deps: Deps, database_id: DatabaseId) -> bool:
+    async with deps.db.connection() as conn:
+        return any(login.state is LoginState.PENDING for login in await logins.alive(conn, database_id))
 
 
 async def _ready(conn: Conn, instance_id: InstanceId) -> Database:
@@ -65,12 +81,11 @@ async def _note(conn: Conn, deps: Deps, database: Database, login: Login, who: W
 
 
 async def _answer(deps: Deps, instance_id: InstanceId, database_id: DatabaseId) -> Allocation | Pending:
+    """Whether one is pending is asked first: a login that is made between the two questions would pass for not being wanted, and
+    the credentials that end with it for the new ones."""
+    pending = await _pending(deps, database_id)
     answer = await current_answer(deps, instance_id)
-    if not isinstance(answer, Allocation):
-        return answer
-    async with deps.db.connection() as conn:
-        pending = [x for x in await logins.alive(conn, database_id) if x.state is LoginState.PENDING]
-    if not pending:
+    if not (pending and isinstance(answer, Allocation)):
         return answer
     deps.nudge.database(database_id)
     return Pending(

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from database_service.actions.change_plan import Wanted
 from database_service.actions.moving import refuse_own_server, refuse_pool, refuse_unready, source_of, terms_of
+from database_service.admission.gate import Why, aside
 from database_service.deps import Deps
 from database_service.domain.databases import Database, LoginState
 from database_service.domain.errors import DatabaseNotFound, SamePlan
@@ -79,7 +80,8 @@ async def _report(
         return MoveReport(instance_id, moves_away, after, source, target, None, timedelta())
     active = [login for login in alive if login.state is LoginState.ACTIVE]
     there = admin_of(deps, target) if target and target.status is ServerStatus.ACTIVE else None
-    survey = await deps.transfers.survey(admin_of(deps, source), tenant_spec(deps, database, active), there)
+    with aside(Why.SERVER):
+        survey = await deps.transfers.survey(admin_of(deps, source), tenant_spec(deps, database, active), there)
     downtime = estimated_downtime(survey.size_bytes, pace or deps.policy.move_bytes_per_s)
     return MoveReport(instance_id, moves_away, after, source, target, survey, downtime)
 

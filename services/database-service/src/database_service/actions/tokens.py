@@ -5,25 +5,44 @@ from datetime import datetime
 from uuid import uuid4
 
 from database_service.auth import scopes as known
-from database_service.auth.tokens import digest, new_token
+from database_service.auth.tokens import digests, new_token
 from database_service.deps import Deps
 from database_service.domain.answers import Token
 from database_service.domain.errors import InvalidField, TokenNotFound
-from database_service.domain.ids import BOOTSTRAP, CONSUMER, OUR_ACTORS, TokenId, Who
+from database_service.domain.ids import BOOTSTRAP, CONSUMER, OUR_ACTORS, CustomerId, TokenId, Who
 from database_service.domain.secret import Secret
 from database_service.store import events
 from database_service.store import tokens as store
 
 
 async def issue(
-    deps: Deps, name: str, scopes: Sequence[str], expires_at: datetime | None, who: Who
+    deps: Deps,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+    who: Who,
+    *,
+    customer_id: CustomerId | None = None,
+    until: datetime | None = None,
 ) -> tuple[Token, Secret]:
-    """A new token and its text, which nobody knows afterwards. InvalidField for a name, scopes or an expiry that is refused."""
+    """A new token and its text, which nobody knows afterwards. With `customer_id` it is for this customer's databases alone.
+    Whoever issues it is trusted `until` then itself, and lends no trust for longer.
+
+    InvalidField for a name, scopes or an expiry that is refused. Events are signed with a token's name, so no two that are valid
+    have the same.
+    """
     _check(deps, name, scopes, expires_at)
+    if until is not None and (expires_at is None or expires_at > until):
+        raise InvalidField(
+            "expires_at", f"must be {until.isoformat()} at the latest, when the token that issues it expires"
+        )
+    _check_bound(scopes, customer_id)
     secret = new_token()
-    token = _token(deps, name, scopes, expires_at, who)
+    token = _token(deps, name, scopes, expires_at, who, customer_id)
     async with deps.db.transaction() as conn:
-        await store.insert(conn, token, digest(secret))
+        if not await store.takes_name(conn, name, token.created_at):
+            raise InvalidField("name", "is the name of a token that is valid; choose another, or revoke that one first")
+        await store.insert(conn, token, digests(deps.secrets.token_macs, secret)[0])
         await events.append(
             conn, at=token.created_at, who=who, action="token.issued", subject="token", subject_id=token.id,
             after=" ".join(token.scopes), why=name,
@@ -60,10 +79,13 @@ async def ensure_consumer(deps: Deps, token: Secret) -> None:
 
 
 async def _ensure(deps: Deps, name: str, scopes: Set[str], token: Secret) -> None:
-    who = Who(BOOTSTRAP)
+    who, shown = Who(BOOTSTRAP), digests(deps.secrets.token_macs, token)
     wanted = _token(deps, name, sorted(scopes), None, who)
     async with deps.db.transaction() as conn:
-        if await store.insert(conn, wanted, digest(token)):
+        if found := await store.find(conn, shown):
+            # Also one that is revoked: once its key is gone from the ring, nothing else would know it again.
+            await store.digest_again(conn, found.token.id, found.digest, shown[0])
+        elif await store.insert(conn, wanted, shown[0]):
             await events.append(
                 conn, at=wanted.created_at, who=who, action="token.issued", subject="token", subject_id=wanted.id,
                 after=" ".join(wanted.scopes), why=wanted.name,
@@ -80,11 +102,27 @@ def _check(deps: Deps, name: str, scopes: Sequence[str], expires_at: datetime | 
         raise InvalidField("expires_at", "is in the past")
 
 
-def _token(deps: Deps, name: str, scopes: Sequence[str], expires_at: datetime | None, who: Who) -> Token:
+def _check_bound(scopes: Sequence[str], customer_id: CustomerId | None) -> None:
+    """What no scope of these asks about belongs to no customer."""
+    if customer_id is not None and not set(scopes) <= known.OF_CONSUMERS:
+        raise InvalidField(
+            "scopes", f"of a token for one customer must be some of {', '.join(sorted(known.OF_CONSUMERS))}"
+        )
+
+
+def _token(
+    deps: Deps,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+    who: Who,
+    customer_id: CustomerId | None = None,
+) -> Token:
     return Token(
         id=TokenId(uuid4()),
         name=name,
         scopes=tuple(dict.fromkeys(scopes)),
+        customer_id=customer_id,
         created_at=deps.now(),
         created_by=who.actor,
         expires_at=expires_at,

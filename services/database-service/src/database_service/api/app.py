@@ -2,23 +2,43 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
 
+from database_service.actions.record_requests import Keeping, RequestLog
+from database_service.admission.bounds import BOUNDS, Bounds
+from database_service.admission.gate import Gate
+from database_service.admission.sharing import Shared
 from database_service.api import openapi, problems
 from database_service.api.middleware import Doorway
-from database_service.api.routers import admin, databases, drift, health, moves, operations, pools
+from database_service.api.routers import (
+    admin,
+    authorities,
+    databases,
+    drift,
+    health,
+    keys,
+    moves,
+    neighbours,
+    operations,
+    pools,
+    requests,
+)
 from database_service.api.routers.health import Ping
-from database_service.auth.rate import Rate
+from database_service.api.schemas.admin import ReadyOut
+from database_service.auth.rate import OF_STRANGERS, OF_TOKEN, Pace, Rate
 from database_service.auth.tokens import Tokens
 from database_service.deps import Deps
 
 PREFIX = "/api/database"
-ROUTERS = (databases.router, operations.router, moves.router, pools.router, drift.router, admin.router, health.router)
+ROUTERS = (
+    databases.router, operations.router, moves.router, pools.router, drift.router, neighbours.router, admin.router,
+    keys.router, authorities.router, requests.router, health.router,
+)  # fmt: skip
 
 Open = Callable[[], AbstractAsyncContextManager[Deps]]
 
@@ -29,11 +49,17 @@ class Door:
 
     body_limit: int = 64 * 1024
     """Bytes."""
-    requests_per_second: float = 5000
+    body_timeout_s: float = 10
+    """For the whole of it, from the head on."""
+    bounds: Bounds = BOUNDS
+    token: Pace = OF_TOKEN
     """Of one token, in one process."""
-    burst: int = 10_000
+    strangers: Pace = OF_STRANGERS
+    """Of one address, for tokens that nobody holds."""
     ping_broker: Ping | None = None
     """Asks the broker for a sign of life; None where there is none."""
+    keeping: Keeping = field(default_factory=Keeping)
+    """What the request log keeps."""
 
 
 def create_app(open: Open, door: Door = Door()) -> FastAPI:  # noqa: A002  `open` is what it does; Door is frozen
@@ -41,8 +67,12 @@ def create_app(open: Open, door: Door = Door()) -> FastAPI:  # noqa: A002  `open
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open() as deps, Tokens(deps) as tokens:
-            app.state.deps, app.state.tokens = deps, tokens
+        async with (
+            open() as deps,
+            Tokens(deps, door.strangers) as tokens,
+            RequestLog(deps, door.keeping) as requests,
+        ):
+            app.state.deps, app.state.tokens, app.state.requests = deps, tokens, requests
             yield
 
     app = FastAPI(
@@ -53,9 +83,10 @@ def create_app(open: Open, door: Door = Door()) -> FastAPI:  # noqa: A002  `open
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is in `observability`
     )
-    app.state.rate = Rate(door.requests_per_second, door.burst)
-    app.state.ping_broker = door.ping_broker
-    app.add_middleware(Doorway, body_limit=door.body_limit)
+    app.state.rate = Rate("token", door.token)
+    app.state.gate = Gate(door.bounds)
+    app.state.ping_broker, app.state.readiness = door.ping_broker, Shared[ReadyOut]()
+    app.add_middleware(Doorway, gate=app.state.gate, body_limit=door.body_limit, body_timeout_s=door.body_timeout_s)
     problems.install(app)
     _show_contract(app)
     return app

@@ -14,18 +14,17 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from database_service.api.openapi import scope_of
-from database_service.auth.guard import requires
+from database_service.api.openapi import guard_of
 
 
 class Direct(APIRoute):
     """Its endpoint takes, in this order and nothing else: the body's model, Asked, Deps, and the `Prefer` header."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        scope, model = scope_of(self), self.body_field.field_info.annotation if self.body_field else None
-        if scope is None or not (isinstance(model, type) and issubclass(model, BaseModel)):
+        let_in, model = guard_of(self), self.body_field.field_info.annotation if self.body_field else None
+        if let_in is None or not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise TypeError(f"{self.path} needs a guard and a model as its body")
-        let_in, endpoint = requires(scope), self.endpoint
+        endpoint = self.endpoint
 
         async def handle(request: Request) -> Response:
             asked = await let_in(request)

@@ -35,9 +35,15 @@ def document(routes: Iterable[APIRoute]) -> dict[str, Any]:
     return described
 
 
+def guard_of(route: APIRoute) -> requires | None:
+    """None where the route is open."""
+    return next((d.call for d in route.dependant.dependencies if isinstance(d.call, requires)), None)
+
+
 def scope_of(route: APIRoute) -> Scope | None:
     """The scope a route's guard asks for; None where it is open."""
-    return next((d.call.scope for d in route.dependant.dependencies if isinstance(d.call, requires)), None)
+    guard = guard_of(route)
+    return guard.scope if guard else None
 
 
 def page(described: Mapping[str, Any]) -> str:

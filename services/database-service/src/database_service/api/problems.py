@@ -28,6 +28,7 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     errors.TokenNotFound: 404,
     errors.DriftNotFound: 404,
     errors.OperationNotFound: 404,
+    errors.NoAuthority: 404,
     errors.DatabaseGone: 410,
     errors.AskDiffers: 409,
     errors.DatabaseReleased: 409,
@@ -56,8 +57,10 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     errors.ConfirmationExpired: 409,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
+    errors.CustomerForbidden: 403,
     TooManyRequests: 429,
     errors.Unavailable: 503,
+    errors.Overloaded: 503,
     errors.ControlDatabaseUnavailable: 503,
     errors.SchemaInUse: 503,
     errors.TenantServerUnavailable: 503,
@@ -68,7 +71,13 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     errors.TransferFailed: 503,
 }
 
-_OF_HTTP: Mapping[int, str] = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_OF_HTTP: Mapping[int, str] = {
+    400: "malformed",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+}
 _NOT_READY_RETRY_S = 2
 
 
@@ -85,8 +94,14 @@ def title_of(code: str) -> str:
 
 async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ServiceError)  # noqa: S101  Starlette calls by type but cannot say so
+    return answer_of(error, request.url.path, _request_id(request))
+
+
+def answer_of(error: errors.ServiceError, path: str, request_id: str) -> Response:
+    """The problem that this error is, to who asked for `path`."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return _respond(request, status, error.code, str(error), errors=_fields(error), headers=_headers(error))
+    problem = _problem(path, request_id, status, error.code, str(error), errors=_fields(error))
+    return _rendered(problem, _headers(error))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -119,17 +134,27 @@ def _respond(
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    problem = Problem(
+    problem = _problem(request.url.path, _request_id(request), status, code, detail, errors=errors)
+    return _rendered(problem, headers or {})
+
+
+def _problem(
+    path: str, request_id: str, status: int, code: str, detail: str, *, errors: Sequence[FieldError] = ()
+) -> Problem:
+    return Problem(
         type=f"{DOCS}#{code}",
         title=title_of(code) if code != "http_error" else HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        instance=request.url.path[:_LONGEST],
+        instance=path[:_LONGEST],
         code=code,
-        request_id=_request_id(request),
+        request_id=request_id,
         errors=list(errors) or None,
     )
-    return Response(problem.model_dump_json(exclude_none=True), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def _rendered(problem: Problem, headers: Mapping[str, str]) -> Response:
+    return Response(problem.model_dump_json(exclude_none=True), problem.status, dict(headers), MEDIA_TYPE)
 
 
 def _request_id(request: Request) -> str:

@@ -15,6 +15,7 @@ RECONCILE_DATABASE = "reconcile_database"
 RECONCILE_CAPACITY = "reconcile_capacity"
 RECONCILE_DRIFT = "reconcile_drift"
 RUN_OPERATION = "run_operation"
+RESEAL_SECRETS = "reseal_secrets"
 
 ROUTES = {
     "provision_database_pool": PROVISIONING,
@@ -26,13 +27,19 @@ ROUTES = {
     "sweep_servers": MONITORING,
     "health_check_db_pools": MONITORING,
     "enforce_limits": MONITORING,
+    "sample_usage": MONITORING,
     "sweep_operations": MONITORING,
     RUN_OPERATION: MAINTENANCE,
+    "keep_registers": MAINTENANCE,
     "refill_spares": MAINTENANCE,
     "cleanup_failed_pools": MAINTENANCE,
     "purge_released": MAINTENANCE,
+    "forget_requests": MAINTENANCE,
     "find_drift": MAINTENANCE,
     RECONCILE_DRIFT: MAINTENANCE,
+    "link_events": MAINTENANCE,
+    "link_late_events": MAINTENANCE,
+    RESEAL_SECRETS: MAINTENANCE,
 }
 
 CONNECT_TIMEOUT_S = 2.0

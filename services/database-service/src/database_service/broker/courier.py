@@ -17,6 +17,7 @@ from database_service.broker.celery import (
     RECONCILE_DATABASE,
     RECONCILE_DRIFT,
     RECONCILE_SERVER,
+    RESEAL_SECRETS,
     RUN_OPERATION,
 )
 from database_service.observability import metrics
@@ -66,6 +67,9 @@ class Courier:
 
     def drift(self) -> None:
         self._put(RECONCILE_DRIFT)
+
+    def reseal(self) -> None:
+        self._put(RESEAL_SECRETS)
 
     def _put(self, task: str, *args: str) -> None:
         request_id = structlog.contextvars.get_contextvars().get("request_id")

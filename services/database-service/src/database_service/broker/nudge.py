@@ -21,6 +21,10 @@ class Nudge(Protocol):
         """Somebody wants a look for drift, or confirmed a removal."""
         ...
 
+    def reseal(self) -> None:
+        """The key ring has a new first key, and somebody wants the others gone."""
+        ...
+
 
 class Silent:
     """No broker: for the CLI's own work and for tests that drive the sweep themselves."""
@@ -38,4 +42,7 @@ class Silent:
         pass
 
     def drift(self) -> None:
+        pass
+
+    def reseal(self) -> None:
         pass

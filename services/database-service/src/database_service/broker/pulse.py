@@ -1,6 +1,7 @@
 """Does the broker answer? For readiness only: nothing else waits for it."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from celery import Celery
 
@@ -13,11 +14,13 @@ class Pulse:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pulse")
 
     async def __call__(self) -> None:
         """Unavailable where it does not answer."""
         try:
-            await asyncio.to_thread(self._ask)
+            # A thread of its own: a broker that hangs must not take those that everybody else needs.
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._ask)
         except BROKER_AWAY as e:
             raise Unavailable(f"The broker does not answer: {type(e).__name__}.") from None
 

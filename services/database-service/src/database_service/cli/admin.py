@@ -1,4 +1,4 @@
-"""Commands about the whole fleet: numbers, the audit trail, and API tokens."""
+"""Commands about the whole fleet: its numbers, and API tokens."""
 
 from datetime import datetime
 from typing import Annotated
@@ -25,25 +25,6 @@ def stats(context: typer.Context, as_json: Json = False) -> None:
     render.facts(out, flat | groups)
 
 
-def events(
-    context: typer.Context,
-    instance: Annotated[str | None, typer.Option(help="Only this instance's.")] = None,
-    subject: Annotated[
-        str | None, typer.Option(help="Only those of this server, database, token or drift (its id).")
-    ] = None,
-    limit: Annotated[int, typer.Option(help="How many, the newest.", min=1, max=200)] = 30,
-    as_json: Json = False,
-) -> None:
-    """The audit trail, newest first."""
-    with session(context).client() as client:
-        found = client.get("/admin/events", instance_id=instance, subject_id=subject, limit=limit).body
-    if as_json:
-        show_json(found)
-        return
-    rows = (event | {"when": render.moment(event["at"])} for event in found["events"])
-    render.rows(out, rows, ("when", "actor", "action", "instance_id", "before", "after", "why"))
-
-
 @tokens.command("ls")
 def list_tokens(context: typer.Context, as_json: Json = False) -> None:
     """List tokens, without their texts."""
@@ -53,7 +34,9 @@ def list_tokens(context: typer.Context, as_json: Json = False) -> None:
         show_json(found)
         return
     rows = (token | {"scopes": " ".join(token["scopes"])} for token in found["tokens"])
-    render.rows(out, rows, ("id", "name", "scopes", "created_by", "expires_at", "revoked_at", "last_used_at"))
+    render.rows(
+        out, rows, ("id", "name", "customer_id", "scopes", "created_by", "expires_at", "revoked_at", "last_used_at")
+    )
 
 
 @tokens.command()
@@ -62,12 +45,14 @@ def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; may be repeated.")],
     expires: Annotated[datetime | None, typer.Option(help="When it ends, UTC.")] = None,
+    customer: Annotated[str | None, typer.Option(help="For this customer's databases alone.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a token. Its text is printed this once, alone on standard output."""
     until = f"{expires.isoformat()}Z" if expires else None
+    wanted = {"name": name, "scopes": list(scope), "expires_at": until, "customer_id": customer}
     with session(context).client() as client:
-        made = client.post("/admin/tokens", {"name": name, "scopes": list(scope), "expires_at": until}).body
+        made = client.post("/admin/tokens", wanted).body
     if as_json:
         show_json(made)
         return
@@ -86,8 +71,7 @@ def revoke(
 
 
 def register(app: typer.Typer) -> None:
-    for command in (stats, events):
-        app.command(rich_help_panel="Fleet")(command)
+    app.command(rich_help_panel="Fleet")(stats)
     app.add_typer(tokens, name="tokens", rich_help_panel="Fleet")
 
 

@@ -24,6 +24,7 @@ def rollout(
     memory: Annotated[str | None, typer.Option(help="Memory, such as 4G.")] = None,
     cpu: Annotated[float | None, typer.Option(help="CPUs.")] = None,
     slots: Annotated[int | None, typer.Option(help="Databases each holds.", min=1)] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="They speak TLS, and let nobody in without.")] = False,
     every: Every = False,
     wait: Wait = False,
     as_json: Json = False,
@@ -34,6 +35,7 @@ def rollout(
         "memory_limit": byte_count(memory),
         "cpu_limit": cpu_count(cpu),
         "max_instances": slots,
+        "tls": tls or None,
     }
     body = {name: value for name, value in asked.items() if value is not None}
     with session(context).client("Rolling out") as client:

@@ -15,7 +15,8 @@ from database_service.auth.tokens import new_token
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home
 from database_service.cli.supervision import Program
-from database_service.provisioners.runtime import PostgresRuntime, write_whole
+from database_service.files import write_whole
+from database_service.provisioners.runtime import PostgresRuntime
 from database_service.settings import Settings
 
 PROGRAM = "instances"

@@ -18,6 +18,7 @@ from database_service.cli.exits import CommandFailed, Exit
 from database_service.cli.session import Instance, Json, Yes, confirmed, finish, out, session, show_json
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.plans import Tier
+from database_service.domain.wording import size
 from database_service.provisioners.runtime import PostgresRuntime
 
 Wait = Annotated[int, typer.Option(help="Seconds to wait until it is ready.", min=0, max=LONGEST_WAIT_S, metavar="N")]
@@ -176,7 +177,15 @@ def _status_facts(body: Mapping[str, Any]) -> dict[str, object]:
     more = ("server_health", "postgres_version", "db_host", "db_port", "db_name", "protected", "last_error")
     shown = {name.removeprefix("db_"): body.get(name) for name in (*names, *more)}
     logins = ", ".join(_login(login) for login in body.get("logins", []))
-    return shown | {"logins": logins, "kept until": render.moment(body.get("purge_after"))}
+    used = _storage(body["usage"]) if body.get("usage") else None
+    return shown | {"storage": used, "logins": logins, "kept until": render.moment(body.get("purge_after"))}
+
+
+def _storage(usage: Mapping[str, Any]) -> str | None:
+    if usage["size_bytes"] is None:
+        return None
+    told = f"{size(usage['size_bytes'])} of {size(usage['storage_bytes'])}, {usage['state']}"
+    return f"{render.bar(usage['size_percent'] / 100)} {told}{' (its door is shut)' if usage['door_shut'] else ''}"
 
 
 def _login(login: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
+import asyncpg
+
 from database_service.broker.celery import new_sender
 from database_service.broker.pulse import Pulse
 from database_service.cli.client import Client
@@ -21,7 +23,9 @@ from database_service.provisioners.runtime import PostgresRuntime
 from database_service.secretbox import SecretBox
 from database_service.settings import Settings, SettingsError
 from database_service.store.migrate import revisions
-from database_service.wiring import swarm_of
+from database_service.store.pool import Db, open_pool
+from database_service.views.keys import Keys, KeyUse, in_use
+from database_service.wiring import swarm_of, utc_now
 
 EXPECTED = (CommandFailed, ServiceError, SettingsError, ValueError)
 _PACKAGES = ("database-service", "celery", "asyncpg", "fastapi")
@@ -48,6 +52,7 @@ def examine(settings: Settings, address: str) -> Iterator[Finding]:
         "secrets": lambda: _secrets(settings),
         "port": lambda: _port(settings, address),
         "control database": lambda: _control_database(settings),
+        "keys": lambda: _keys(settings),
         "broker": lambda: _broker(settings),
         "API": lambda: _api(address),
     }
@@ -120,6 +125,31 @@ def _control_database(settings: Settings) -> str:
     if has != newest:
         raise CommandFailed(f"its schema is at revision {has}, the newest is {newest}: run `dbs migrate`")
     return f"answers; schema at {has}"
+
+
+def _keys(settings: Settings) -> str:
+    """What was sealed, signed or stored with a key that is gone from the ring cannot be read any more."""
+    found = asyncio.run(_keys_in_use(settings))
+    if found.missing:
+        told = "; ".join(f"{_needs(key)} {key.id!r}" for key in found.missing)
+        raise CommandFailed(f"{told}, which is not on the ring: put it back in SECRET_KEYS, at its end")
+    return ", ".join(
+        f"{key.id}: {'seals' if key.seals else 'needed' if key.needed else 'can be removed'}" for key in found.keys
+    )
+
+
+def _needs(key: KeyUse) -> str:
+    return f"{key.secrets} secret(s), {key.links} link(s) of the audit trail and {key.tokens} token(s) need the key"
+
+
+async def _keys_in_use(settings: Settings) -> Keys:
+    pool = await open_pool(settings.database_dsn(), least=0, most=1, application="dbs doctor")
+    try:
+        return await in_use(Db(pool), SecretBox.from_ring(settings.key_ring()), utc_now())
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        raise CommandFailed("are not known of, as the schema is older than this release") from None
+    finally:
+        await pool.close()
 
 
 def _broker(settings: Settings) -> str:

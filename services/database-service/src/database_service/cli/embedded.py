@@ -4,7 +4,8 @@ import asyncio
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,11 +60,7 @@ class Embedded:
         with steps.step(
             "Making the control plane's own database", f"Control plane on PostgreSQL {self.runtime.version}"
         ):
-            self._make_control_database()
-            self._process = self.supervisor.start(self._programs(), self.settings.as_environment())
-            self.supervisor.begin("postgres")
-            self.supervisor.begin("valkey")
-            self.supervisor.wait_for("postgres", self._control_answers, START_S)
+            self._start_control_database("valkey")
         with steps.step("Migrating its schema", "Schema is the newest"):
             run_apart(self._migrate())
         with steps.step("Starting broker, API, worker and beat", "Broker, API, worker and beat run"):
@@ -73,6 +70,25 @@ class Embedded:
             self.supervisor.wait_for("api", self._api_answers, START_S)
             # Last: nothing is due before the first order, and until then it would only slow the others.
             self.supervisor.begin("beat")
+
+    @contextmanager
+    def control_database(self) -> Iterator[None]:
+        """The control plane's own database and nothing else, for as long as the context lasts. CommandFailed as in `start`."""
+        self.clear_leftovers()
+        try:
+            self._start_control_database()
+            yield
+        finally:
+            self._end_supervision()
+            self._postmaster.stop()
+
+    def _start_control_database(self, *beside: str) -> None:
+        """Return when it answers. What is to run beside it is begun at the same time."""
+        self._make_control_database()
+        self._process = self.supervisor.start(self._programs(), self.settings.as_environment())
+        for name in ("postgres", *beside):
+            self.supervisor.begin(name)
+        self.supervisor.wait_for("postgres", self._control_answers, START_S)
 
     def start_instances(self, steps: Steps) -> None:
         """Last, as it is a caller: it needs the API, and room for a database of its own. CommandFailed as in `start`."""

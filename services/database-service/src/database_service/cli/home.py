@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from database_service.auth.tokens import new_token
 from database_service.cli.exits import CommandFailed
 from database_service.domain.secret import Secret
-from database_service.provisioners.runtime import Account, PostgresRuntime, write_whole
+from database_service.files import write_whole
+from database_service.provisioners.runtime import Account, PostgresRuntime
 from database_service.secretbox import new_key, new_password
 from database_service.settings import Settings
 

@@ -12,6 +12,7 @@ from database_service.cli.client import STEP_S, Client, segment
 from database_service.cli.exits import CommandFailed, Exit
 from database_service.cli.session import Confirm, Json, Yes, confirmed, out, session, show_json
 from database_service.domain.plans import ServerType
+from database_service.domain.wording import size
 from database_service.settings import parse_bytes
 
 app = typer.Typer(no_args_is_help=True, help="Servers that hold tenant databases.")
@@ -158,7 +159,7 @@ def _is_id(text: str) -> bool:
 
 def _rendered(pool: Mapping[str, Any]) -> dict[str, object]:
     used = f"{pool['current_instances']} of {pool['max_instances']}, {pool['spare_instances']} spare"
-    return {"used": used, "where": _where(pool), "memory": render.size(pool["memory_limit"])}
+    return {"used": used, "where": _where(pool), "memory": size(pool["memory_limit"])}
 
 
 def _where(pool: Mapping[str, Any]) -> str | None:
@@ -181,7 +182,7 @@ def _show_report(report: Mapping[str, Any], *, as_json: bool) -> None:
     render.facts(
         out, {name: report[name] for name in ("postgres_version", "max_connections", "superuser", "confirmation")}
     )
-    databases = ({"database": name, "size": render.size(count)} for name, count in report["databases"].items())
+    databases = ({"database": name, "size": size(count)} for name, count in report["databases"].items())
     render.rows(out, databases, ("database", "size"))
     for change in report["changes"]:
         out.print(f"  • {change}", markup=False)

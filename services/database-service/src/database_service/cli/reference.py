@@ -10,6 +10,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from database_service.api import authorisation
+from database_service.api.app import routes
 from database_service.cli.exits import MEANINGS
 from database_service.cli.root import app
 from database_service.cli.stack_variables import OTHER_DEFAULTS, SET_BY_STACK, VARIABLES
@@ -17,13 +19,22 @@ from database_service.settings import SECRET_NAMES, Settings
 
 CONFIGURATION = "docs/reference/configuration.md"
 COMMANDS = "docs/reference/cli.md"
+AUTHORISATION = "docs/reference/authorisation.md"
 EXAMPLE = ".env.swarm"
 
 
 def write(root: Path) -> None:
-    for name, text in {CONFIGURATION: configuration(), COMMANDS: commands(), EXAMPLE: example()}.items():
+    pages = {
+        CONFIGURATION: configuration(), COMMANDS: commands(), AUTHORISATION: authorised(), EXAMPLE: example(),
+    }  # fmt: skip
+    for name, text in pages.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
+
+
+def authorised() -> str:
+    """Every operation with what it answers to whom."""
+    return authorisation.page(routes())
 
 
 def configuration() -> str:

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _COLOURS = {
     "ready": "green",
     "active": "green",
@@ -17,11 +16,14 @@ _COLOURS = {
     "running": "cyan",
     "spare": "cyan",
     "full": "yellow",
+    "warning": "yellow",
+    "critical": "yellow",
     "degraded": "yellow",
     "maintenance": "yellow",
     "undoing": "yellow",
     "paused": "yellow",
     "failed": "red",
+    "stopped": "red",
     "unhealthy": "red",
     "error": "red",
 }
@@ -56,14 +58,10 @@ def said(value: object) -> Text:
     return Text(text, style=_COLOURS.get(text, ""))
 
 
-def size(count: int) -> str:
-    """Bytes as `256 MiB`."""
-    amount = float(count)
-    for unit in _UNITS:
-        if amount < 1024 or unit == _UNITS[-1]:
-            break
-        amount /= 1024
-    return f"{amount:.4g} {unit}"
+def bar(share: float, width: int = 20) -> str:
+    """A share as `█████░░░░░`; one that is more than the whole is shown as the whole."""
+    full = round(min(max(share, 0), 1) * width)
+    return "█" * full + "░" * (width - full)
 
 
 def moment(told: str | None) -> str | None:

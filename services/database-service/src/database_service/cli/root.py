@@ -8,7 +8,23 @@ from typing import Annotated
 
 import typer
 
-from database_service.cli import admin, changes, databases, drift, moves, operations, pools, render, serve
+from database_service.cli import (
+    admin,
+    authorities,
+    changes,
+    databases,
+    drift,
+    keys,
+    moves,
+    neighbours,
+    operations,
+    pools,
+    recovery,
+    render,
+    requests,
+    serve,
+    trail,
+)
 from database_service.cli.exits import CommandFailed, Exit
 from database_service.cli.session import Json, Session, err, out, session, show_json
 from database_service.cli.signals import interruptible, silent
@@ -132,7 +148,13 @@ moves.register(app, pools.app)
 app.add_typer(pools.app, name="pools", rich_help_panel="Fleet")
 app.add_typer(drift.app, name="drift", rich_help_panel="Fleet")
 app.add_typer(operations.app, name="operations", rich_help_panel="Fleet")
+app.add_typer(trail.app, name="events", rich_help_panel="Fleet")
+app.add_typer(requests.app, name="requests", rich_help_panel="Fleet")
+app.add_typer(keys.app, name="keys", rich_help_panel="Fleet")
+app.add_typer(authorities.app, name="ca", rich_help_panel="Fleet")
+neighbours.register(app)
 admin.register(app)
+recovery.register(app)
 
 
 def main(arguments: list[str] | None = None, given: Session | None = None) -> None:

@@ -1,6 +1,7 @@
 """Administrators' sessions on tenant servers: few, kept warm, never through a password or address that changed."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from database_service.dataplane import ddl, sqlstates
 from database_service.dataplane.ddl import Script
+from database_service.dataplane.trust import context_of
 from database_service.domain.errors import TenantServerUnavailable
 from database_service.domain.ids import ServerId
 from database_service.domain.tenancy import Admin
@@ -32,6 +34,7 @@ SETTINGS = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "30s",
     "client_min_messages": "warning",
+    "local_preload_libraries": "",
 }
 
 UNBENT = {
@@ -54,6 +57,7 @@ UNBENT = {
     "lc_monetary": "C",
     "xmloption": "content",
     "bytea_output": "hex",
+    "local_preload_libraries": "",
 }
 """For those who carry or compare rows: no time runs out, and texts are read as they were written."""
 
@@ -180,6 +184,7 @@ class AdminSessions:
             max_inactive_connection_lifetime=self._patience.idle.total_seconds(),
             server_settings=self._settings(),
             reset=_nothing_to_reset,
+            ssl=context_of(admin),
         )
 
     def _settings(self) -> dict[str, str]:
@@ -193,9 +198,13 @@ class AdminSessions:
 
 
 async def connect(
-    admin: Admin, patience: Patience, database: str = MAINTENANCE_DATABASE, settings: dict[str, str] | None = None
+    admin: Admin,
+    patience: Patience,
+    database: str = MAINTENANCE_DATABASE,
+    settings: dict[str, str] | None = None,
+    trust: ssl.SSLContext | None = None,
 ) -> "asyncpg.Connection[asyncpg.Record]":
-    """A connection of its own. Raises what the driver raises."""
+    """A connection of its own; `trust` in place of what is trusted otherwise. Raises what the driver raises."""
     conn: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
         host=admin.host,
         port=admin.port,
@@ -206,6 +215,7 @@ async def connect(
         command_timeout=patience.statement.total_seconds(),
         server_settings=settings or {"application_name": SETTINGS["application_name"]},
         statement_cache_size=0,
+        ssl=trust or context_of(admin),
     )
     return conn
 

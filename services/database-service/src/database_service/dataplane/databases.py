@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from database_service.dataplane import ddl, ending, roles
 from database_service.dataplane.connect import AdminSessions, Session
 from database_service.dataplane.ddl import Script
+from database_service.dataplane.dropping import INVALID, drop_databases
 from database_service.domain import naming
 from database_service.domain.errors import NameTaken, TenantDatabaseMissing
 from database_service.domain.tenancy import Admin, TenantSpec
@@ -17,6 +18,8 @@ class Standing:
 
     ours: frozenset[str]
     """Which of its two names are databases that its owner role owns."""
+    half_dropped: frozenset[str]
+    """The same, of which its server died while it dropped them: they can be dropped, and nothing else."""
     foreign: frozenset[str]
     """Which of its two names are databases of somebody else."""
     owner_there: bool
@@ -46,9 +49,11 @@ class Standing:
         return tenant.name if tenant.name in self.ours else next(iter(self.ours))
 
 
-_LOOK = """
-SELECT ARRAY(SELECT datname::text FROM pg_database
-             WHERE datname::text = ANY ($1::text[]) AND pg_get_userbyid(datdba)::text = $2) AS ours,
+_LOOK = f"""
+SELECT ARRAY(SELECT datname::text FROM pg_database WHERE datname::text = ANY ($1::text[])
+               AND pg_get_userbyid(datdba)::text = $2 AND NOT {INVALID}) AS ours,
+       ARRAY(SELECT datname::text FROM pg_database WHERE datname::text = ANY ($1::text[])
+               AND pg_get_userbyid(datdba)::text = $2 AND {INVALID}) AS half_dropped,
        ARRAY(SELECT datname::text FROM pg_database
              WHERE datname::text = ANY ($1::text[]) AND pg_get_userbyid(datdba)::text <> $2) AS foreign_ones,
        EXISTS (SELECT FROM pg_authid WHERE rolname::text = $2) AS owner_there,
@@ -68,6 +73,7 @@ async def look(session: Session, tenant: TenantSpec, *further: str) -> Standing:
     row = await session.row(_LOOK, names, tenant.owner_role, ddl.OWNER_MARK, ddl.LOGIN_MARK, asked)
     return Standing(
         ours=frozenset(row["ours"]),
+        half_dropped=frozenset(row["half_dropped"]),
         foreign=frozenset(row["foreign_ones"]),
         owner_there=row["owner_there"],
         owner_is_ours=row["owner_is_ours"],
@@ -120,6 +126,12 @@ async def apply_limits(session: Session, tenant: TenantSpec) -> None:
     )
 
 
+def opened(standing: Standing, tenant: TenantSpec, name: str) -> Script:
+    """What opens the door of one that is built, for those of the spec's logins that are there."""
+    there = [login.role for login in tenant.logins if login.role in standing.logins]
+    return ddl.joined((ddl.limit_database(name, tenant.limits), *map(ddl.open_login, there)))
+
+
 async def close(session: Session, tenant: TenantSpec) -> None:
     """See Tenants.close. What is not ours is not touched."""
     standing = await look(session, tenant)
@@ -136,7 +148,7 @@ async def drop(sessions: AdminSessions, admin: Admin, tenant: TenantSpec) -> Non
         standing = await look(session, tenant)
         if tenant.physical_name is not None:
             standing.refuse_foreign_databases()
-        await session.run(*(step for name in sorted(standing.ours) for step in ddl.drop_database(name)))
+        await drop_databases(session, standing.ours | standing.half_dropped)
         ours = (*sorted(standing.logins), *((tenant.owner_role,) if standing.owner_is_ours else ()))
         for role in ours:
             await roles.forget(sessions, session, admin, role)

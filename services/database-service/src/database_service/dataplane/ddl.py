@@ -95,6 +95,10 @@ def limit_login(role: str, limits: Limits) -> Script:
     return joined((Script(f"ALTER ROLE %I CONNECTION LIMIT {limits.connections:d}", (role,)), _times(role, limits)))
 
 
+def open_login(role: str) -> Script:
+    return Script("ALTER ROLE %I LOGIN", (role,))
+
+
 def close_login(role: str) -> Script:
     return Script("ALTER ROLE %I NOLOGIN", (role,))
 
@@ -171,9 +175,12 @@ def rename_database(old: str, new: str) -> Script:
     return Script("ALTER DATABASE %I RENAME TO %I", (old, new))
 
 
-def drop_database(name: str) -> tuple[Script, Script]:
-    """A tenant may have declared its database a template, which could not be dropped."""
-    return Script("ALTER DATABASE %I IS_TEMPLATE false", (name,)), Script("DROP DATABASE %I WITH (FORCE)", (name,))
+def no_template(name: str) -> Script:
+    return Script("ALTER DATABASE %I IS_TEMPLATE false", (name,))
+
+
+def drop_database(name: str) -> Script:
+    return Script("DROP DATABASE %I WITH (FORCE)", (name,))
 
 
 def close_to_public(name: str) -> Script:
@@ -191,6 +198,78 @@ def seal_template(name: str) -> Script:
 
 def _sessions(limits: Limits) -> int:
     return limits.connections * OVERLAPPING_LOGINS
+
+
+# -- stops ------------------------------------------------------------------------------------------------------------
+
+ON_ROWS = "dbs_storage_is_full"
+"""Our function that refuses rows; its triggers begin with the same name."""
+
+ON_OBJECTS = "dbs_storage_is_full_for_objects"
+"""The function that refuses objects, and the event trigger that calls it."""
+
+_PASSING = ("GRANT", "REVOKE", "COMMENT", "REINDEX")
+
+_REFUSING = f"""
+CREATE OR REPLACE FUNCTION pg_catalog.{ON_ROWS}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $dbs$
+BEGIN
+    IF pg_trigger_depth() = 1 THEN
+        RAISE EXCEPTION USING ERRCODE = 'configuration_limit_exceeded', MESSAGE = %L, HINT = %L;
+    END IF;
+    RETURN NULL;
+END $dbs$;
+CREATE OR REPLACE FUNCTION pg_catalog.{ON_OBJECTS}() RETURNS event_trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $dbs$
+BEGIN
+    IF tg_tag LIKE 'DROP %%' AND tg_tag <> 'DROP TRIGGER' OR tg_tag IN {_PASSING}
+       OR (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
+        RETURN;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'configuration_limit_exceeded', MESSAGE = tg_tag || ': ' || %L, HINT = %L;
+END $dbs$"""
+"""What a DELETE sets off, a foreign key's UPDATE or a note of a trigger's, passes: it is deeper than what a user says. DROP
+TRIGGER and ALTER TABLE do not: both could take the refusal away."""
+
+_ALLOWING = f"""
+CREATE OR REPLACE FUNCTION pg_catalog.{ON_ROWS}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+DROP EVENT TRIGGER IF EXISTS {ON_OBJECTS};
+DROP FUNCTION IF EXISTS pg_catalog.{ON_OBJECTS}()"""
+
+_HINT = (
+    "SELECT, DELETE, TRUNCATE, DROP and VACUUM work. TRUNCATE and DROP free space at once, DELETE only with a VACUUM FULL "
+    "of the table. Or change to a bigger plan."
+)
+_BRIEFLY = Script("SET LOCAL lock_timeout = '1s'")
+"""Whoever waits for a table keeps others waiting behind."""
+
+
+def refusing(storage: str) -> Script:
+    said = f"this database uses all of the {storage} of its plan; it takes new rows and objects again below 90 percent of that"
+    return Script(_REFUSING, (said, _HINT, said, _HINT))
+
+
+def refuse_objects_from_now_on() -> Script:
+    return Script(f"CREATE EVENT TRIGGER {ON_OBJECTS} ON ddl_command_start EXECUTE FUNCTION pg_catalog.{ON_OBJECTS}()")
+
+
+def refuse_rows(trigger: str, schema: str, table: str) -> Script:
+    create = (
+        f"CREATE TRIGGER %I BEFORE INSERT OR UPDATE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION pg_catalog.{ON_ROWS}()"
+    )
+    return joined((_BRIEFLY, Script(create, (trigger, schema, table))))
+
+
+def take_rows(trigger: str, schema: str, table: str) -> Script:
+    return joined((_BRIEFLY, Script("DROP TRIGGER IF EXISTS %I ON %I.%I", (trigger, schema, table))))
+
+
+def allowing() -> Script:
+    """At once, and waiting for nobody: triggers that are still there let everything pass."""
+    return Script(_ALLOWING)
+
+
+def forget_refusing() -> Script:
+    return Script(f"DROP FUNCTION IF EXISTS pg_catalog.{ON_ROWS}()")
 
 
 # -- movers -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import asyncpg
 
-from database_service.dataplane import ddl
+from database_service.dataplane import ddl, register
 from database_service.dataplane.connect import MAINTENANCE_DATABASE, AdminSessions, Session
 from database_service.dataplane.probe import short_version
 from database_service.domain import naming
@@ -18,6 +18,7 @@ async def harden(sessions: AdminSessions, admin: Admin, templates: Sequence[str]
     """See Tenants.harden. Every step may be repeated, and a template that is not sealed was not finished."""
     async with sessions.on(admin) as session:
         await session.run(*map(ddl.close_to_public, SHARED_DATABASES))
+        await register.make(session)
         await _restrict_catalogs(session)
         async with sessions.inside(admin, "template1") as inside:
             await _restrict_catalogs(inside)
@@ -56,7 +57,8 @@ _SERVER = """
 SELECT current_setting('server_version') AS version, current_setting('max_connections')::int AS max_connections,
        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
        ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname) AS roles,
-       has_table_privilege('public', 'pg_catalog.pg_db_role_setting', 'SELECT') AS settings_shown
+       has_table_privilege('public', 'pg_catalog.pg_db_role_setting', 'SELECT') AS settings_shown,
+       to_regnamespace('dbs_register') IS NULL AS unregistered
 """
 
 _DATABASES = """
@@ -94,6 +96,7 @@ async def inventory(session: Session) -> Inventory:
                 if row["open"] and row["name"] in SHARED_DATABASES
             ],
             *_catalogs(server),
+            *_register(server),
             *_staying_open(databases),
         ],
     )
@@ -109,6 +112,11 @@ def _catalogs(server: asyncpg.Record) -> Iterator[str]:
     if server["settings_shown"]:
         yield "Settings of roles (pg_db_role_setting, rolconfig) are hidden from PUBLIC in postgres and template1."
         yield "Everything on schema public of postgres and template1 is taken from PUBLIC."
+
+
+def _register(server: asyncpg.Record) -> Iterator[str]:
+    if server["unregistered"]:
+        yield "A schema dbs_register is made in database postgres: it keeps whose the databases here are, for superusers alone."
 
 
 def _staying_open(databases: Sequence[asyncpg.Record]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Is it well? A login of its own that reads, writes a little, and brings back facts."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -39,7 +40,8 @@ async def probe(admin: Admin, timeout: timedelta) -> Probe:
         async with asyncio.timeout(timeout.total_seconds()):
             row = await _ask(admin, Patience(connect=timeout, statement=timeout))
     except DRIVER_ERRORS as e:
-        return Probe(ok=False, why=f"The server at {admin.host}:{admin.port} {sqlstates.in_words(e)}.")
+        why = f"The server at {admin.host}:{admin.port} {sqlstates.in_words(e)}."
+        return Probe(ok=False, why=why, untrusted=isinstance(e, ssl.SSLCertVerificationError))
     return _told(admin, row)
 
 

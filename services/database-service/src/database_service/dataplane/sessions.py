@@ -9,12 +9,26 @@ from typing import Any, ParamSpec, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from database_service.dataplane import administrators, databases, enforce, hardening, probe, roles, strays
+from database_service.dataplane import (
+    administrators,
+    certifying,
+    databases,
+    enforce,
+    hardening,
+    probe,
+    register,
+    roles,
+    stopping,
+    strays,
+    usage,
+)
 from database_service.dataplane.connect import AdminSessions, OnStatement, Patience, Raced, unwatched
 from database_service.domain.ids import ServerId
 from database_service.domain.plans import Limits
+from database_service.domain.register import Entry, Registered
 from database_service.domain.servers import Probe
 from database_service.domain.tenancy import Admin, Inventory, LoginSpec, Ours, Overrun, TenantSpec
+from database_service.domain.usage import Asked, Sample, Stop
 from database_service.secretbox import scram_verifier
 
 P = ParamSpec("P")
@@ -75,6 +89,9 @@ class TenantServers:
     async def _change_password(self, current: Admin, following: Admin, verifier: str) -> None:
         await administrators.change_password(current, following, verifier, self._patience, self._on_statement)
 
+    async def install_certificate(self, admin: Admin, certificate: str) -> bool:
+        return await certifying.install(admin, certificate, self._patience, self._on_statement)
+
     async def build(self, admin: Admin, tenant: TenantSpec) -> None:
         await self._build(admin, tenant, await roles.verifiers(tenant.logins))
 
@@ -125,6 +142,14 @@ class TenantServers:
         async with self._sessions.on(admin) as session:
             return await enforce.end_overruns(session, limits)
 
+    async def usage(self, admin: Admin, asked: Sequence[Asked], size_interval: timedelta) -> Sequence[Sample]:
+        async with self._sessions.on(admin) as session:
+            return await usage.sample(session, asked, size_interval)
+
+    @_again_when_raced
+    async def stop(self, admin: Admin, tenant: TenantSpec, stop: Stop, storage_bytes: int) -> None:
+        await stopping.stop(self._sessions, admin, tenant, stop, storage_bytes)
+
     async def inventory(self, admin: Admin) -> Inventory:
         async with self._sessions.on(admin) as session:
             return await hardening.inventory(session)
@@ -132,6 +157,14 @@ class TenantServers:
     async def ours(self, admin: Admin) -> Ours:
         async with self._sessions.on(admin) as session:
             return await strays.ours(session)
+
+    async def write_register(self, admin: Admin, server_id: ServerId, entries: Sequence[Entry]) -> None:
+        async with self._sessions.on(admin) as session:
+            await register.write(session, server_id, entries)
+
+    async def registered(self, admin: Admin) -> Registered:
+        async with self._sessions.on(admin) as session:
+            return await register.read(session)
 
     @_again_when_raced
     async def drop_stray_database(self, admin: Admin, name: str, oid: int) -> None:

@@ -1,5 +1,6 @@
 """What PostgreSQL may be expected to answer, by name, and in words an operator can act on."""
 
+import ssl
 from collections.abc import Mapping
 
 import asyncpg
@@ -53,6 +54,8 @@ def in_words(error: Exception) -> str:
         return "timed out"
     if isinstance(error, ConnectionRefusedError):
         return "refused the connection"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"is not trusted: {error.verify_message}"
     if isinstance(error, OSError):
         return f"cannot be reached ({error.strerror or type(error).__name__})"
     return "lost the connection"

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from database_service.dataplane import ddl, roles
 from database_service.dataplane.connect import MAINTENANCE_DATABASE, AdminSessions, Session
+from database_service.dataplane.dropping import drop_databases
 from database_service.domain.errors import NameTaken
 from database_service.domain.tenancy import Admin, OurDatabase, OurRole, Ours
 
@@ -81,7 +82,7 @@ async def drop_database(sessions: AdminSessions, admin: Admin, name: str, oid: i
     """See Tenants.drop_stray_database."""
     async with _alone(sessions, admin) as session:
         if (await session.row(_DATABASE_IS_OURS, ddl.OWNER_MARK, name, oid))[0]:
-            await session.run(*ddl.drop_database(name))
+            await drop_databases(session, (name,))
 
 
 async def drop_role(sessions: AdminSessions, admin: Admin, role: str, oid: int) -> None:

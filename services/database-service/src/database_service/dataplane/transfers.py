@@ -28,7 +28,8 @@ class Transfers(Protocol):
         """No login may log in and no session is left, so every commit that was acknowledged is there to be read.
 
         Idle sessions end at once; those in a transaction or statement end as soon as it is over, at the latest after
-        `drain`. MoveBlocked, with the doors shut, where somebody else could still write or left a prepared transaction.
+        `drain`. What stopped its writes for its size is taken away: who opens it stops it again. MoveBlocked, with the doors
+        shut, where somebody else could still write or left a prepared transaction.
         """
         ...
 

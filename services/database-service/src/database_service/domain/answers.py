@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from database_service.domain.databases import Database, Login, Status
-from database_service.domain.ids import InstanceId, ServerId, TokenId
+from database_service.domain.ids import CustomerId, InstanceId, ServerId, TokenId
 from database_service.domain.plans import ServerType
 from database_service.domain.secret import Secret
 from database_service.domain.servers import Address
@@ -23,6 +23,8 @@ class Allocation:
     address: Address
     login: Login
     password: Secret
+    roots: str | None
+    """Who vouches for the server, as PEM; None: it speaks no TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Token:
     id: TokenId
     name: str
     scopes: Sequence[str]
+    customer_id: CustomerId | None
+    """Whose databases alone it is for; None: everybody's."""
     created_at: datetime
     created_by: str
     expires_at: datetime | None

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from database_service.domain.ids import CustomerId, DatabaseId, InstanceId, LoginId, ServerId
 from database_service.domain.plans import ServerType, Tier
+from database_service.domain.usage import Stop
 
 
 class Status(StrEnum):
@@ -90,6 +91,10 @@ class Database:
     """The database whose seat on another server this is; None for one of its own."""
     rank: int | None = None
     """Its slot's place in the order seats are taken."""
+    stop: Stop | None = Stop.NONE
+    """What its server was last told that it may no longer do; None where the server is to be told again."""
+    stop_wanted: Stop = Stop.NONE
+    """What follows from its size and its plan."""
 
     @property
     def instance_id(self) -> InstanceId | None:
@@ -140,6 +145,13 @@ class ApplyLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SetStop:
+    """Have its server allow and refuse what it now may and may not do."""
+
+    stop: Stop
+
+
+@dataclass(frozen=True, slots=True)
 class MakeLogin:
     login: Login
 
@@ -171,7 +183,7 @@ class Rest:
     until: datetime | None = None
 
 
-Move = Seat | Build | ApplyLimits | MakeLogin | DropLogin | Close | Purge | Drop | Rest
+Move = Seat | Build | ApplyLimits | SetStop | MakeLogin | DropLogin | Close | Purge | Drop | Rest
 
 
 def decide(database: Database, logins: Sequence[Login], now: datetime) -> Move:
@@ -196,6 +208,8 @@ def decide(database: Database, logins: Sequence[Login], now: datetime) -> Move:
 def _tend(database: Database, logins: Sequence[Login], now: datetime) -> Move:
     if database.limits_tier is not database.plan_tier:
         return ApplyLimits()
+    if database.stop is not database.stop_wanted:
+        return SetStop(database.stop_wanted)
     for login in logins:
         if login.state is LoginState.PENDING:
             return MakeLogin(login)

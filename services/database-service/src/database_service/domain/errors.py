@@ -74,6 +74,13 @@ class DriftNotFound(ServiceError):
         super().__init__(f"There is no drift {drift}.")
 
 
+class NoAuthority(ServiceError):
+    code = "no_authority"
+
+    def __init__(self) -> None:
+        super().__init__("No server speaks TLS yet, so there is no authority to trust.")
+
+
 class OperationNotFound(ServiceError):
     code = "operation_not_found"
 
@@ -300,6 +307,13 @@ class Forbidden(ServiceError):
         super().__init__(f"This token lacks the scope '{scope}'.")
 
 
+class CustomerForbidden(ServiceError):
+    code = "customer_forbidden"
+
+    def __init__(self, customer: object) -> None:
+        super().__init__(f"This token is for the databases of the customer {customer!r} alone.")
+
+
 # -- something we depend on -------------------------------------------------------------------------------------------
 
 
@@ -308,6 +322,16 @@ class Unavailable(ServiceError):
 
     code = "unavailable"
     retry_after_s: ClassVar[int] = 2
+
+
+class Overloaded(Unavailable):
+    """More is asked than can be served in time; nothing was begun."""
+
+    code = "overloaded"
+    retry_after_s: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        super().__init__("More is asked of this process than it can serve in time; nothing was begun, ask again.")
 
 
 class ControlDatabaseUnavailable(Unavailable):

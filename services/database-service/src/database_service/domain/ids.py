@@ -38,5 +38,8 @@ CONSUMER = "consumer"
 TASK = "task:"
 """Before the name of a task that another service sent."""
 
-OUR_ACTORS = (RECONCILER, BOOTSTRAP, CONSUMER, TASK)
+RECOVERY = "recovery"
+"""The actor of what an operator's `dbs restore-control-plane` and `dbs rebuild` do to rows."""
+
+OUR_ACTORS = (RECONCILER, BOOTSTRAP, CONSUMER, TASK, RECOVERY)
 """How actors begin that no token may be named like: an event must not be mistaken for the service's own."""

@@ -89,10 +89,11 @@ class Values:
     memory_limit: int
     cpu_limit: float
     max_instances: int
+    tls: bool = False
 
     @classmethod
     def of(cls, server: Server) -> "Values":
-        return cls(server.image, server.memory_limit, server.cpu_limit, server.max_instances)
+        return cls(server.image, server.memory_limit, server.cpu_limit, server.max_instances, server.tls is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,13 @@ class Target:
     memory_limit: int | None = None
     cpu_limit: float | None = None
     max_instances: int | None = None
+    tls: bool | None = None
+    """They are to speak TLS; one that does already goes on doing so."""
 
     @property
     def restarts(self) -> bool:
         """It asks for more than room."""
-        return self.image is not None or self.memory_limit is not None or self.cpu_limit is not None
+        return self.image is not None or self.memory_limit is not None or self.cpu_limit is not None or bool(self.tls)
 
     @property
     def empty(self) -> bool:
@@ -120,6 +123,7 @@ class Target:
             memory_limit=self.memory_limit or before.memory_limit,
             cpu_limit=self.cpu_limit or before.cpu_limit,
             max_instances=self.max_instances or before.max_instances,
+            tls=bool(self.tls) or before.tls,
         )
 
 

@@ -1,6 +1,6 @@
 """Plans: what a customer pays for, as a kind of server and a set of limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -32,6 +32,8 @@ class Limits:
     connections: int
     statement_timeout: timedelta
     idle_in_transaction_timeout: timedelta
+    transaction_timeout: timedelta
+    """How long a transaction may be open at all, however busy: what it holds back, VACUUM for one, is its whole database's."""
     temp_file_bytes: int
 
 
@@ -48,42 +50,59 @@ class Plan:
     tier: Tier
     server_type: ServerType
     limits: Limits
+    storage_bytes: int
+    """What a database may have on disk; one that has more takes nothing new until it has less."""
     grace: timedelta
     """How long released data is kept, and may be taken back."""
     dedicated: DedicatedSize | None
     """The dedicated server this plan may have; None where the plan has none."""
 
 
-def _limits(connections: int, statement_s: int, idle_s: int, temp: int) -> Limits:
-    return Limits(connections, timedelta(seconds=statement_s), timedelta(seconds=idle_s), temp)
+def _limits(connections: int, statement_s: int, idle_s: int, transaction_s: int, temp: int) -> Limits:
+    return Limits(
+        connections, timedelta(seconds=statement_s), timedelta(seconds=idle_s), timedelta(seconds=transaction_s), temp
+    )
 
 
 PLANS: dict[Tier, Plan] = {
-    Tier.FREE: Plan(Tier.FREE, ServerType.SHARED, _limits(5, 30, 60, 256 * MIB), timedelta(days=3), None),
-    Tier.STARTER: Plan(Tier.STARTER, ServerType.SHARED, _limits(10, 60, 120, 512 * MIB), timedelta(days=7), None),
-    Tier.STANDARD: Plan(Tier.STANDARD, ServerType.SHARED, _limits(20, 120, 300, GIB), timedelta(days=7), None),
+    Tier.FREE: Plan(Tier.FREE, ServerType.SHARED, _limits(5, 30, 60, 900, 256 * MIB), GIB, timedelta(days=3), None),
+    Tier.STARTER: Plan(
+        Tier.STARTER, ServerType.SHARED, _limits(10, 60, 120, 1800, 512 * MIB), 5 * GIB, timedelta(days=7), None
+    ),
+    Tier.STANDARD: Plan(
+        Tier.STANDARD, ServerType.SHARED, _limits(20, 120, 300, 3600, GIB), 20 * GIB, timedelta(days=7), None
+    ),
     Tier.PROFESSIONAL: Plan(
         Tier.PROFESSIONAL,
         ServerType.SHARED,
-        _limits(40, 300, 600, 4 * GIB),
+        _limits(40, 300, 600, 7200, 4 * GIB),
+        100 * GIB,
         timedelta(days=14),
         DedicatedSize(1, 2 * GIB),
     ),
     Tier.PREMIUM: Plan(
         Tier.PREMIUM,
         ServerType.DEDICATED,
-        _limits(80, 900, 1800, 16 * GIB),
+        _limits(80, 900, 1800, 21600, 16 * GIB),
+        500 * GIB,
         timedelta(days=30),
         DedicatedSize(2, 4 * GIB),
     ),
     Tier.ENTERPRISE: Plan(
         Tier.ENTERPRISE,
         ServerType.DEDICATED,
-        _limits(160, 3600, 3600, 64 * GIB),
+        _limits(160, 3600, 3600, 86400, 64 * GIB),
+        2048 * GIB,
         timedelta(days=30),
         DedicatedSize(4, 8 * GIB),
     ),
 }
+
+
+def fitted(limits: Limits, sessions: int) -> Limits:
+    """On a shared server with so many sessions, no tenant gets more than half: a quarter for each of the two logins that a
+    rotation may have at once."""
+    return replace(limits, connections=max(1, min(limits.connections, sessions // 4)))
 
 
 def plan_of(tier: str) -> Plan:

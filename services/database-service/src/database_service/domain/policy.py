@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from database_service.domain.plans import Tier
+from database_service.domain.tls import OVERLAP
 
 
 class Placement(StrEnum):
@@ -38,6 +39,8 @@ class Policy:
     health_interval: timedelta = _s(300)
     health_failures: int = 3
     """Failed logins in a row before a running server counts as unhealthy. A process that is gone counts at once."""
+    size_interval: timedelta = _s(900)
+    """How often the size of a database is taken of which nothing says that it was written to."""
     failed_pool_grace: timedelta = timedelta(days=1)
     dedicated_data_grace: timedelta = timedelta(days=7)
     reseat_attempts: int = 3
@@ -66,6 +69,7 @@ class Policy:
     """How long a thing without a row is left alone after it was first found."""
     drift_confirmation: timedelta = timedelta(minutes=15)
     """How long a confirmation to remove it holds."""
+    request_log_keep: timedelta = timedelta(days=7)
     move_drain: timedelta = _s(5)
     """How long transactions may go on once a move has shut the door."""
     move_attempts: int = 3
@@ -77,3 +81,7 @@ class Policy:
     default_provisioner: str = "process"
     default_image: str | None = None
     """What a new server runs, where its provisioner runs images."""
+    tls: bool = False
+    """New servers of the default provisioner speak TLS, with certificates of our own authority."""
+    authority_overlap: timedelta = OVERLAP
+    """So long a new authority is only shown, unless it is asked for otherwise."""

@@ -9,6 +9,7 @@ from database_service.domain.ids import CustomerId, InstanceId, ServerId
 from database_service.domain.plans import ServerType, Tier
 from database_service.domain.policy import Policy
 from database_service.domain.secret import Secret
+from database_service.domain.tls import Identity
 
 
 class Status(StrEnum):
@@ -85,6 +86,8 @@ class Server:
     last_error: str | None
     created_at: datetime
     updated_at: datetime
+    tls: Identity | None = None
+    """None: it speaks no TLS."""
 
     @property
     def address(self) -> Address | None:
@@ -112,6 +115,8 @@ class Probe:
     why: str = ""
     postgres_version: str | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
+    untrusted: bool = False
+    """It answered, and what it showed for itself was refused: its certificate has ended, or is not for this address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,10 @@ class ServerSpec:
     """Counts the administrator's passwords: a provisioner that stores one names it by this."""
     made_before: bool = False
     """It was in use before: data that is not there is lost or not mounted, never "not yet made"."""
+    identity: Secret | None = None
+    """Its key and its certificate as PEM; None: it speaks no TLS."""
+    key_id: str = ""
+    """Names the key: a provisioner that stores an identity names it by this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +180,8 @@ class Found:
     """What there is of it, in words: `service pool-x`, `directory /srv/…`. All of it goes when it is removed."""
     labelled: bool = True
     """Whether it says itself that it is ours. What only looks like it is told of, and never removed."""
+    remembered: str | None = None
+    """What was last remembered of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +205,13 @@ class Ensure:
 @dataclass(frozen=True, slots=True)
 class Open:
     """It answers: harden it, then it is active."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certify:
+    """Give it a new certificate, while it runs; `host` is where it was seen."""
+
+    host: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +249,15 @@ LOOKS_AT_A_START = 15
 """So many looks in a row (about 20 s) a server that was told to run is left alone; then it is made anew what it should be, as
 what it was told may be what keeps it from running."""
 
-Move = Ensure | Open | Become | Remove | Wait | Rest
+Move = Ensure | Open | Certify | Become | Remove | Wait | Rest
 
 
 def decide(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
     """The one next move for this server. Pure, total: every state with every observation has an answer."""
     if seen.presence is Presence.UNKNOWN and not _forgotten(server, now, policy):
         return Wait(seen.complaint)
+    if certify := _certify(server, seen, now):
+        return certify
     match server.status:
         case Status.PROVISIONING | Status.INITIALIZING:
             return _bring_up(server, seen, now, policy)
@@ -249,6 +269,14 @@ def decide(server: Server, seen: Seen, now: datetime, policy: Policy) -> Move:
             return _take_down(server, seen, now, policy)
         case Status.GONE:
             return Rest()
+
+
+def _certify(server: Server, seen: Seen, now: datetime) -> Certify | None:
+    """Where its certificate has to be renewed, or what it shows was refused. One that does not answer could not take it."""
+    if server.tls is None or seen.probe is None or seen.address is None:
+        return None
+    due = seen.probe.untrusted or (seen.probe.ok and server.tls.due(seen.address.host, now))
+    return Certify(seen.address.host) if due else None
 
 
 def _forgotten(server: Server, now: datetime, policy: Policy) -> bool:

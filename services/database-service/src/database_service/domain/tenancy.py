@@ -17,6 +17,8 @@ class Admin:
     port: int
     user: str
     password: Secret
+    roots: str | None = None
+    """Who vouches for the server, as PEM: nobody else is talked to. None: it speaks no TLS, or only its owner knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class TenantSpec:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """A session that broke its plan's time limit, and was ended for it."""
+    """A session that took more than its plan, or its server, has for it, and was ended. `seconds` is how long it was at that."""
 
     role: str
     database: str

@@ -43,7 +43,7 @@ def bind_request(request_id: str) -> None:
 
 def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Hide what must not be read: Secret values, values under names like `password`, passwords in URIs, API tokens."""
-    return {key: HIDDEN if _names_a_secret(key) else _masked(value) for key, value in event.items()}
+    return {key: HIDDEN if _names_a_secret(key) else masked(value) for key, value in event.items()}
 
 
 @lru_cache(maxsize=1024)  # names are few and lines are many: every request writes one
@@ -51,16 +51,17 @@ def _names_a_secret(key: str) -> bool:
     return _SECRET_KEY.search(key) is not None
 
 
-def _masked(value: object) -> object:
+def masked(value: object) -> object:
+    """The same without passwords in URIs, API tokens, Secret values, and whatever is named like a secret."""
     if isinstance(value, str):
         # Two quick looks spare most texts the slow one.
         return _SECRET_IN_TEXT.sub(_hide, value) if "://" in value or "dbs_" in value else value
     if isinstance(value, Secret):
         return HIDDEN
     if isinstance(value, Mapping):
-        return {key: HIDDEN if _names_a_secret(str(key)) else _masked(inner) for key, inner in value.items()}
+        return {key: HIDDEN if _names_a_secret(str(key)) else masked(inner) for key, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [_masked(inner) for inner in value]
+        return [masked(inner) for inner in value]
     return value
 
 

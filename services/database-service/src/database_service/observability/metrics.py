@@ -8,11 +8,15 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-__all__ = ["CONTENT_TYPE", "REGISTRY", "Fleet", "allocated", "nudged", "render", "request", "show_fleet", "step"]
+__all__ = [
+    "CONTENT_TYPE", "REGISTRY", "Fleet", "admitted", "allocated", "aside", "limited", "logged", "nudged", "refused", "render",
+    "request", "show_fleet", "step",
+]  # fmt: skip
 
 REGISTRY = CollectorRegistry()
 
 _LATENCY_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_QUEUE_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _STEP_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 _REQUESTS = Counter("dbs_http_requests", "HTTP requests.", ("method", "route", "status"), registry=REGISTRY)
@@ -26,6 +30,21 @@ _STEPS = Histogram(
 _NUDGES = Counter(
     "dbs_nudges", "Nudges by outcome; a lost one costs time until the next sweep.", ("outcome",), registry=REGISTRY
 )
+_LOGGED = Counter("dbs_logged_requests", "Rows of the request log by outcome.", ("outcome",), registry=REGISTRY)
+
+_ADMITTED = Histogram(
+    "dbs_admission_wait_seconds",
+    "How long requests that were let in had to queue.",
+    buckets=_QUEUE_S,
+    registry=REGISTRY,
+)
+_REFUSED = Counter(
+    "dbs_admission_refused", "Requests refused by the gate (503), by reason.", ("reason",), registry=REGISTRY
+)
+_ASIDE = Gauge("dbs_requests_aside", "Requests that wait for something and hold no place.", ("why",), registry=REGISTRY)
+_LIMITED = Counter(
+    "dbs_rate_limited", "Requests refused by a rate (429), by whose rate it is.", ("by",), registry=REGISTRY
+)
 
 _SERVERS = Gauge(
     "dbs_servers", "Servers that are not gone, by status as in lists.", ("status", "health"), registry=REGISTRY
@@ -36,6 +55,10 @@ _DATABASES = Gauge(
 )
 
 _DRIFT = Gauge("dbs_drift", "Things that are not as the rows say, by kind.", ("kind",), registry=REGISTRY)
+
+_FULL = Gauge(
+    "dbs_storage_full", "Databases in use that are nearly or entirely full, by state.", ("state",), registry=REGISTRY
+)
 
 AllocationOutcome = Literal["spare", "built", "replay", "pending", "refused"]
 
@@ -49,6 +72,7 @@ class Fleet:
     slots_used: int
     databases: Mapping[str, int]
     drift: Mapping[str, int]
+    full: Mapping[str, int]
 
 
 def request(method: str, route: str, status: int, seconds: float) -> None:
@@ -76,6 +100,30 @@ def nudged(outcome: Literal["sent", "lost"]) -> None:
     _NUDGES.labels(outcome).inc()
 
 
+def logged(outcome: Literal["written", "lost"], rows: int) -> None:
+    _LOGGED.labels(outcome).inc(rows)
+
+
+def admitted(waited_s: float) -> None:
+    """A request was let in after so long in the queue."""
+    _ADMITTED.observe(waited_s)
+
+
+def refused(reason: str) -> None:
+    """The gate sent a request away; `reason` is of a short list."""
+    _REFUSED.labels(reason).inc()
+
+
+def aside(why: str, now: int) -> None:
+    """So many requests stand aside for this."""
+    _ASIDE.labels(why).set(now)
+
+
+def limited(by: Literal["token", "address"]) -> None:
+    """A request came too soon after those before it."""
+    _LIMITED.labels(by).inc()
+
+
 def show_fleet(fleet: Fleet) -> None:
     _SERVERS.clear()
     for (status, health), count in fleet.servers.items():
@@ -87,6 +135,8 @@ def show_fleet(fleet: Fleet) -> None:
         _DATABASES.labels(status).set(count)
     for kind, count in fleet.drift.items():
         _DRIFT.labels(kind).set(count)
+    for state, count in fleet.full.items():
+        _FULL.labels(state).set(count)
 
 
 def render() -> bytes:

@@ -41,6 +41,13 @@ class Provisioner(Protocol):
         its PostgreSQL's major version, and where this provisioner runs no images."""
         ...
 
+    async def remember(self, server_id: ServerId, text: str) -> None:
+        """Keep this text beside the server, whole or not at all, in place of an earlier one; `list_ours` tells it again.
+
+        It runs on undisturbed. One that is not there is not made for it. Raises ProvisioningFailed.
+        """
+        ...
+
     async def list_ours(self) -> Sequence[Found]:
         """Everything that carries our label, whether a row knows it or not. ProvisioningFailed where it cannot look."""
         ...

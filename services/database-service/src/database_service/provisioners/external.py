@@ -42,6 +42,9 @@ class ExternalProvisioner:
     async def look_up(self, image: str) -> Image:
         raise ProvisioningFailed("A server that somebody else runs gets its programs from its owner, not as an image.")
 
+    async def remember(self, server_id: ServerId, text: str) -> None:
+        """Nothing: there is no place of ours beside it."""
+
     async def list_ours(self) -> Sequence[Found]:
         """None: what somebody else runs carries no label of ours."""
         return ()

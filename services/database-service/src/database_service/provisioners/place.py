@@ -1,6 +1,7 @@
 """Place: what one local server has on this disk, and Hands: everything that is ever done to it.
 
 <home>/<server id>/identity.json    who it is, its port, whether its data was made; written before anything it names
+                   row.json         what it was as a row, for who has lost the rows; its password is sealed
                    data/            PGDATA, owned by the account
                    log/postgres.log
                    postgres.lock    held by the server for its life
@@ -22,8 +23,9 @@ from uuid import UUID
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.ids import ServerId
 from database_service.domain.servers import ServerSpec
+from database_service.files import fsync_directory, write_whole
 from database_service.provisioners.postmaster import Postmaster
-from database_service.provisioners.runtime import PostgresRuntime, fsync_directory, write_whole
+from database_service.provisioners.runtime import PostgresRuntime
 
 IDENTITY_FORMAT = 1
 LOCK_PATIENCE_S = 20.0
@@ -70,6 +72,10 @@ class Place:
         return self.directory / "identity.json"
 
     @property
+    def memory_file(self) -> Path:
+        return self.directory / "row.json"
+
+    @property
     def data_dir(self) -> Path:
         return self.directory / "data"
 
@@ -94,6 +100,13 @@ class Place:
         except ValueError as e:
             raise ProvisioningFailed(f"{self.identity_file} is damaged; restore it before the server is used.") from e
 
+    def remembered(self) -> str | None:
+        """None where nothing was ever to be remembered."""
+        try:
+            return self.memory_file.read_text()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def data_version(self) -> str | None:
         """The major version its data was made by; None where there is no data (also: an empty mount point)."""
         try:
@@ -116,6 +129,9 @@ class Hands:
 
     def write_identity(self, place: Place, identity: Identity) -> None:
         write_whole(place.identity_file, identity.text())
+
+    def remember(self, place: Place, text: str) -> None:
+        write_whole(place.memory_file, text)
 
     def make_data(self, place: Place, spec: ServerSpec) -> None:
         self.runtime.initdb(place.data_dir, spec.admin_user, spec.admin_password)

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from database_service.domain.errors import ProvisioningFailed
-from database_service.provisioners.runtime import PostgresRuntime, one_sentence, write_whole
+from database_service.provisioners.runtime import PostgresRuntime, one_sentence
 
 PAUSE_S = 0.005
 START_FATE_S = 15.0
@@ -64,7 +64,7 @@ class Postmaster:
     def configure(self, settings: Mapping[str, str]) -> None:
         """Write the parameters it starts with; read by the server at its next start."""
         text = "".join(f"{name} = {_quoted(value)}\n" for name, value in sorted(settings.items()))
-        write_whole(self.runtime.settings_file(self.data_dir), text, self.runtime.account)
+        self.runtime.account.write(self.runtime.settings_file(self.data_dir), text)
 
     def configured(self) -> Mapping[str, str]:
         """What `configure` wrote last; empty before."""

@@ -47,6 +47,9 @@ class ProcessProvisioner:
     async def look_up(self, image: str) -> Image:
         raise ProvisioningFailed("Servers that are processes of this machine run its own programs, not images.")
 
+    async def remember(self, server_id: ServerId, text: str) -> None:
+        await asyncio.to_thread(self._remember, Place(self._home, server_id), text)
+
     async def list_ours(self) -> Sequence[Found]:
         return await asyncio.to_thread(self._list_ours)
 
@@ -122,6 +125,15 @@ class ProcessProvisioner:
             if has.get(name) != wanted.get(name)
         ]
 
+    # -- memory -------------------------------------------------------------------------------------------------------
+
+    def _remember(self, place: Place, text: str) -> None:
+        if not place.directory.exists():
+            return  # to lock it would leave a trace of it
+        with _plainly(str(place.id)), self._alone_with(place):
+            if place.directory.exists() and place.remembered() != text:
+                self._hands.remember(place, text)
+
     # -- ports --------------------------------------------------------------------------------------------------------
 
     def _settle(self, place: Place, identity: Identity) -> Identity:
@@ -195,7 +207,9 @@ class ProcessProvisioner:
         identity = _readable_identity(place)
         name = identity.name if identity else str(place.id)
         traces = tuple(f"{'directory' if path.is_dir() else 'file'} {path}" for path in place.traces())
-        return Found(place.id, name, seen.presence, seen.address, traces, labelled=_is_labelled(place, identity))
+        return Found(
+            place.id, name, seen.presence, seen.address, traces, _is_labelled(place, identity), _readable_memory(place)
+        )
 
     def _places(self) -> list[Place]:
         """All that have something here, whether a row knows them or not."""
@@ -253,6 +267,14 @@ def _readable_identity(place: Place) -> Identity | None:
     try:
         return place.identity()
     except (OSError, ProvisioningFailed):
+        return None
+
+
+def _readable_memory(place: Place) -> str | None:
+    """As above."""
+    try:
+        return place.remembered()
+    except (OSError, UnicodeDecodeError):
         return None
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.secret import Secret
+from database_service.files import fsync_directory, whole_file
 from database_service.secretbox import scram_verifier
 
 OLDEST_MAJOR = 16
@@ -78,6 +79,12 @@ class Account:
         """Give it to this account."""
         if self.changes:
             os.chown(path, self.uid, self.gid)
+
+    def write(self, path: Path, text: str) -> None:
+        """A file of this account's, whole."""
+        with whole_file(path) as file:
+            file.write(text.encode())
+            self.owns(Path(file.name))
 
     def can_enter(self, directory: Path) -> bool:
         """Whether a child of this account can really go there: what no mode tells (ACLs, namespaces) counts."""
@@ -184,8 +191,8 @@ class PostgresRuntime:
 
     def _take_over(self, directory: Path) -> None:
         """One way in, and one file of parameters that we own; both are there before the directory has its name."""
-        write_whole(directory / "pg_hba.conf", ACCESS, self.account)
-        write_whole(self.settings_file(directory), "", self.account)
+        self.account.write(directory / "pg_hba.conf", ACCESS)
+        self.account.write(self.settings_file(directory), "")
         with (directory / "postgresql.conf").open("a") as file:
             file.write(f"include = '{self.settings_file(directory).name}'\n")
             os.fsync(file.fileno())
@@ -242,37 +249,11 @@ def one_sentence(output: str, lines: int = 2) -> str:
     return "; ".join((complaints or said)[-lines:]) or "it said nothing"
 
 
-def write_whole(path: Path, text: str, account: Account | None = None) -> None:
-    """Write a file so that the old or the new one is there, also after a power cut; 0600, for `account` if given."""
-    descriptor, making = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        if account:
-            account.owns(Path(making))
-        Path(making).replace(path)
-    except BaseException:
-        Path(making).unlink(missing_ok=True)
-        raise
-    fsync_directory(path.parent)
-
-
 def _remove(directory: Path) -> None:
     """Delete it whole: an initdb that was killed leaves a child that may write there for some moments more."""
     deadline = time.monotonic() + LAST_WRITES_S
     while directory.exists() and time.monotonic() < deadline:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def fsync_directory(directory: Path) -> None:
-    """Make a rename in it survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def client_programs(bin_dir: Path | None = None) -> Path:

@@ -19,6 +19,7 @@ def admin_of(deps: Deps, server: Server, address: Address | None = None) -> Admi
         port=at.port,
         user=server.admin_user,
         password=deps.secrets.open(server.admin_password_sealed, server.id),
+        roots=server.tls.roots if server.tls else None,
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from database_service.admission.gate import Why, aside
 from database_service.deps import Deps
 from database_service.domain.databases import (
     ApplyLimits,
@@ -23,19 +24,22 @@ from database_service.domain.databases import (
     Purge,
     Rest,
     Seat,
+    SetStop,
     Status,
     decide,
 )
-from database_service.domain.errors import ServiceError, TenantServerUnavailable
+from database_service.domain.errors import Overloaded, ServiceError, TenantServerUnavailable
 from database_service.domain.ids import DatabaseId
-from database_service.domain.plans import PLANS, ServerType
+from database_service.domain.plans import PLANS, ServerType, fitted
 from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
 from database_service.domain.tenancy import LoginSpec, TenantSpec
+from database_service.domain.usage import Stop
 from database_service.reconcilers.addressing import admin_of, suspect
 from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, reconciler, said, timed
 from database_service.reconcilers.newborn import add_login, new_waiting
-from database_service.store import databases, events, logins, moves, servers, slots
+from database_service.reconcilers.storage import judged
+from database_service.store import databases, events, logins, moves, servers, slots, usage
 from database_service.store.pool import Conn
 
 log = structlog.get_logger(__name__)
@@ -52,14 +56,23 @@ async def step(deps: Deps, database_id: DatabaseId) -> Database | None:
     return await carry_on(deps, database, token, deps.policy.effect_timeout) if database else None
 
 
-async def step_now(deps: Deps, database_id: DatabaseId) -> None:
-    """The step a verb's caller waits for: within the budget; where somebody else is at it or time ends, the worker goes on."""
+async def step_now(deps: Deps, database_id: DatabaseId) -> bool:
+    """The step a verb's caller waits for: within the budget; where time ends, the worker goes on. False: others are at it."""
+    try:
+        with aside(Why.SERVER):
+            after = await _step_within(deps, database_id, deps.policy.allocate_budget)
+    except Overloaded:
+        after = None
+    if after is None or after.due_at:
+        deps.nudge.database(database_id)
+    return after is not None
+
+
+async def _step_within(deps: Deps, database_id: DatabaseId, patience: timedelta) -> Database | None:
     token = new_token()
     async with deps.db.connection() as conn:
         database = await databases.claim(conn, database_id, deps.now(), deps.policy.lease, token)
-    after = await carry_on(deps, database, token, deps.policy.allocate_budget) if database else None
-    if after is None or after.due_at:
-        deps.nudge.database(database_id)
+    return await carry_on(deps, database, token, patience) if database else None
 
 
 async def carry_on(deps: Deps, database: Database, token: UUID, patience: timedelta) -> Database | None:
@@ -101,13 +114,16 @@ async def _act(deps: Deps, database: Database, server: Server | None, alive: Seq
         raise TenantServerUnavailable(f"the server of database {database.name} is not known")
     now = deps.now()
     working = [login for login in alive if login.expires_at is None or login.expires_at > now]
-    tenant = tenant_spec(deps, database, working if isinstance(move, Build | ApplyLimits) else ())
+    spec = tenant_spec(deps, database, working if isinstance(move, Build | ApplyLimits | SetStop) else ())
+    tenant = _fitted(spec, server)
     admin = admin_of(deps, _reachable(server))
     match move:
         case Build():
             await deps.tenants.build(admin, tenant)
         case ApplyLimits():
             await deps.tenants.apply_limits(admin, tenant)
+        case SetStop(stop):
+            await deps.tenants.stop(admin, tenant, stop, PLANS[database.plan_tier].storage_bytes)
         case MakeLogin(login):
             await deps.tenants.make_login(admin, tenant, _login_spec(deps, login))
         case DropLogin(login):
@@ -131,6 +147,14 @@ def _reachable(server: Server) -> Server:
             f"the server {server.name} is {server.status}: {server.last_error or 'it has no address'}"
         )
     return server
+
+
+def _fitted(tenant: TenantSpec, server: Server) -> TenantSpec:
+    """On a small shared server a plan may give more sessions than one tenant can be let have."""
+    sessions = server.facts.get("connections_max")
+    if server.server_type is not ServerType.SHARED or not isinstance(sessions, int):
+        return tenant
+    return replace(tenant, limits=fitted(tenant.limits, sessions))
 
 
 def tenant_spec(deps: Deps, database: Database, alive: Sequence[Login]) -> TenantSpec:
@@ -162,9 +186,9 @@ async def _record(
         case Build(status):
             return await _built(deps, database, alive, status, now)
         case ApplyLimits():
-            return await _save(
-                deps, database, replace(database, limits_tier=database.plan_tier), alive, "limits_applied"
-            )
+            return await _limits_applied(deps, database, alive, now)
+        case SetStop(stop):
+            return await _stop_set(deps, database, alive, stop)
         case MakeLogin(login):
             return await _login_made(deps, database, login, now)
         case DropLogin(login):
@@ -232,6 +256,8 @@ async def _built(deps: Deps, database: Database, alive: Sequence[Login], status:
         purge_after=None,
     )
     async with deps.db.transaction() as conn:
+        stop_wanted = await judged(conn, database, now)
+        after = replace(after, stop=_known(after.stop, stop_wanted), stop_wanted=stop_wanted)
         await logins.activate(conn, database.id, [login.id for login in alive])
         for login in alive:
             if login.state is LoginState.PENDING:  # a rotation that was still to be made
@@ -239,10 +265,37 @@ async def _built(deps: Deps, database: Database, alive: Sequence[Login], status:
         return await _save_in(conn, deps, database, after, await logins.alive(conn, database.id), "built")
 
 
+def _known(stop: Stop | None, wanted: Stop) -> Stop | None:
+    """Its door was opened, perhaps on another server than before: where it is or was stopped, the server is told again."""
+    return Stop.NONE if stop is Stop.NONE and wanted is Stop.NONE else None
+
+
+async def _limits_applied(deps: Deps, database: Database, alive: Sequence[Login], now: datetime) -> Database:
+    """A bigger plan frees a database that was too large, without waiting for the next look at its size."""
+    async with deps.db.transaction() as conn:
+        after = replace(database, limits_tier=database.plan_tier, stop_wanted=await judged(conn, database, now))
+        return await _save_in(conn, deps, database, after, alive, "limits_applied")
+
+
+async def _stop_set(deps: Deps, database: Database, alive: Sequence[Login], stop: Stop) -> Database:
+    after = replace(database, stop=stop)
+    if database.stop is None:  # it was only told again
+        return await _save(deps, database, after, alive, "")
+    match stop:
+        case Stop.NONE:
+            return await _save(deps, database, after, alive, "writes_allowed")
+        case Stop.WRITES:
+            return await _save(deps, database, after, alive, "writes_stopped")
+        case Stop.DOOR:
+            return await _save(deps, database, after, alive, "door_shut")
+
+
 async def _login_made(deps: Deps, database: Database, login: Login, now: datetime) -> Database:
     async with deps.db.transaction() as conn:
         await logins.activate(conn, database.id, [login.id])
         await logins.expire_older(conn, login.id, now)
+        if database.instance_id:
+            await databases.tell(conn, database.instance_id)
         alive = await logins.alive(conn, database.id)
         return await _save_in(conn, deps, database, database, alive, "login_made", login.role)
 
@@ -266,6 +319,7 @@ async def _dropped(deps: Deps, database: Database, server: Server | None, now: d
     async with deps.db.transaction() as conn:
         await slots.free(conn, database.id)
         await logins.drop_all(conn, database.id)
+        await usage.forget(conn, database.id)
         saved = await _save_in(conn, deps, database, after, (), "dropped")
         if server and server.status is ServerStatus.DEPROVISIONING:
             await servers.make_due(conn, server.id, now)  # it waits for its last database to go

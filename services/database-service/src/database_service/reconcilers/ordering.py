@@ -10,7 +10,7 @@ from database_service.domain.ids import CustomerId, InstanceId, ServerId, Who
 from database_service.domain.plans import PLANS, ServerType, Tier
 from database_service.domain.secret import Secret
 from database_service.domain.servers import Address, Server, Status
-from database_service.reconcilers import slotting
+from database_service.reconcilers import certifying, slotting
 from database_service.secretbox import new_password, random_name_bytes
 from database_service.store import events, servers
 from database_service.store.pool import Conn
@@ -81,6 +81,8 @@ async def place(conn: Conn, deps: Deps, who: Who, order: Order, why: str | None)
     )  # fmt: skip
     if server is None:
         return None
+    if policy.tls and provisioner == policy.default_provisioner:
+        server = await certifying.equip(conn, deps, server)
     await slotting.furnish(conn, deps, server)
     await _note(conn, server, who, now, why)
     return server

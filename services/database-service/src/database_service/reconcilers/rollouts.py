@@ -1,4 +1,4 @@
-"""Rollout: image, memory, CPUs or slots of several servers, one at a time, each really well before the next."""
+"""Rollout: image, memory, CPUs, slots or TLS of several servers, one at a time, each really well before the next."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from database_service.domain.operations import (
     major_of,
 )
 from database_service.domain.servers import Health, Server, Status
-from database_service.reconcilers import progress, slotting
+from database_service.reconcilers import certifying, progress, slotting
 from database_service.reconcilers import servers as server_steps
 from database_service.reconcilers.leasing import LostLease, reconciler, said
-from database_service.store import events, operations, servers
+from database_service.store import events, operations, servers, tls
 from database_service.store.pool import Conn
 
 log = structlog.get_logger(__name__)
@@ -114,6 +114,10 @@ async def _change(
     conn: Conn, deps: Deps, server: Server, wanted: Values, *, action: str, why: str | None = None
 ) -> None:
     await servers.change(conn, server.id, wanted, deps.now())
+    if wanted.tls:
+        await certifying.equip(conn, deps, server)
+    else:
+        await tls.strip(conn, server.id)
     await events.append(
         conn, at=deps.now(), who=reconciler(), action=action, subject="server", subject_id=server.id,
         before=server.status, after=server.status, why=why or _told(Values.of(server), wanted),

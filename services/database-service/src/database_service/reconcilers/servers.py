@@ -14,6 +14,7 @@ from database_service.domain.ids import DatabaseId, ServerId
 from database_service.domain.servers import (
     Address,
     Become,
+    Certify,
     Ensure,
     Health,
     Move,
@@ -34,6 +35,7 @@ from database_service.domain.servers import (
 )
 from database_service.domain.tenancy import Admin
 from database_service.provisioners.base import Provisioner
+from database_service.reconcilers import certifying
 from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.leasing import LostLease, give_back, later, new_token, reconciler, said, timed
 from database_service.store import databases, events, servers, slots
@@ -85,7 +87,7 @@ async def _carry_on(deps: Deps, server: Server, *, only_look: bool) -> Server:
     with timed("server") as came_out:
         seen = await look(deps, server)
         move = decide(server, seen, deps.now(), deps.policy)
-        if only_look and isinstance(move, Ensure | Open | Remove):
+        if only_look and isinstance(move, Ensure | Open | Certify | Remove):
             move = Wait(seen.complaint, until=deps.now())
         try:
             async with asyncio.timeout(deps.policy.effect_timeout.total_seconds()):
@@ -195,6 +197,8 @@ async def _act(deps: Deps, server: Server, seen: Seen, move: Move) -> None:
             await deps.tenants.harden(admin_of(deps, server, seen.address), sorted(TEMPLATES))
             # From here on an empty place is a loss: the provisioner is told before anybody's data is there.
             await provisioner_of(deps, server).ensure(replace(spec_of(deps, server), made_before=True))
+        case Certify(host):
+            await certifying.certify(deps, server, admin_of(deps, server, seen.address), host)
         case Remove(keep_data):
             await provisioner_of(deps, server).remove(server.id, keep_data=keep_data)
         case Become() | Wait() | Rest():
@@ -218,6 +222,8 @@ def spec_of(deps: Deps, server: Server) -> ServerSpec:
         image=server.image,
         password_version=server.admin_password_version,
         made_before=server.postgres_version is not None,
+        identity=certifying.identity_of(deps, server) if server.tls else None,
+        key_id=server.tls.key_id if server.tls else "",
     )
 
 
@@ -242,6 +248,8 @@ def _outcome(deps: Deps, server: Server, verdict: Verdict, move: Move) -> _Outco
             return _Outcome(started, server.attempts + 1, move.why or server.last_error, now + _after_start(server))
         case Open():
             return _Outcome(Status.ACTIVE, 0, None, now + next_look(server, verdict, deps.policy))
+        case Certify():
+            return _Outcome(server.status, server.attempts + 1, server.last_error, now + _after_start(server))
         case Become(Status.GONE):
             return _Outcome(Status.GONE, 0, None, None)
         case Become(status, why):

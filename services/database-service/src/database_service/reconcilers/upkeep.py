@@ -3,22 +3,23 @@
 import structlog
 
 from database_service.deps import Deps
-from database_service.domain.errors import ServiceError, TenantServerUnavailable
 from database_service.domain.ids import DatabaseId, ServerId
 from database_service.domain.plans import PLANS
 from database_service.domain.servers import Server, Status
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers import servers as server_steps
-from database_service.reconcilers.addressing import admin_of, suspect
+from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.capacity import in_parallel
+from database_service.reconcilers.everywhere import on_every_server
 from database_service.reconcilers.leasing import reconciler
 from database_service.reconcilers.moving.dumps import clear_dumps
 from database_service.reconcilers.retiring import retire_in
-from database_service.store import databases, logins, servers
+from database_service.store import databases, logins, requests, servers
 
 log = structlog.get_logger(__name__)
 
 MOST_PURGED_AT_ONCE = 500
+MOST_FORGOTTEN_AT_ONCE = 5000
 
 
 async def check_health(deps: Deps) -> int:
@@ -32,29 +33,14 @@ async def check_health(deps: Deps) -> int:
 
 async def enforce_limits(deps: Deps) -> int:
     """End sessions that overrun their plan's times, whatever they set for themselves; returns how many."""
-    async with deps.db.connection() as conn:
-        active = await servers.active(conn)
-    ended: list[int] = []
-
-    async def one(server: Server) -> None:
-        ended.append(await _enforce_on(deps, server))
-
-    await in_parallel(deps, active, one)
-    return sum(ended)
+    return await on_every_server(deps, _enforce_on, "limits.not_enforced")
 
 
 async def _enforce_on(deps: Deps, server: Server) -> int:
     async with deps.db.connection() as conn:
         tiers = await logins.tiers_on(conn, server.id)
-    try:
-        overruns = await deps.tenants.enforce(
-            admin_of(deps, server), {role: PLANS[tier].limits for role, tier in tiers.items()}
-        )
-    except ServiceError as e:
-        log.info("limits.not_enforced", server_id=str(server.id), error=str(e))
-        if isinstance(e, TenantServerUnavailable):
-            await suspect(deps, server.id)
-        return 0
+    limits = {role: PLANS[tier].limits for role, tier in tiers.items()}
+    overruns = await deps.tenants.enforce(admin_of(deps, server), limits)
     for overrun in overruns:
         log.info("session.ended", server_id=str(server.id), role=overrun.role, why=overrun.why, after_s=overrun.seconds)
     return len(overruns)
@@ -91,3 +77,15 @@ async def purge_released(deps: Deps) -> int:
 async def _purge_and_drop(deps: Deps, database_id: DatabaseId) -> None:
     if await database_steps.step(deps, database_id):
         await database_steps.step(deps, database_id)
+
+
+async def forget_requests(deps: Deps) -> int:
+    """Forget what is too old for the request log, in short transactions; returns how many."""
+    before = deps.now() - deps.policy.request_log_keep
+    forgotten = MOST_FORGOTTEN_AT_ONCE
+    total = 0
+    while forgotten == MOST_FORGOTTEN_AT_ONCE:
+        async with deps.db.connection() as conn:
+            forgotten = await requests.forget(conn, before, MOST_FORGOTTEN_AT_ONCE)
+        total += forgotten
+    return total

@@ -12,8 +12,9 @@ from database_service.domain.ids import DatabaseId, InstanceId, ServerId, Who
 from database_service.domain.moves import Terms
 from database_service.domain.plans import ServerType, Tier
 from database_service.domain.servers import Address
+from database_service.domain.usage import Stop
 from database_service.store.pool import Conn
-from database_service.store.rows import DATABASE, database_of
+from database_service.store.rows import DATABASE, ROOTS, database_of
 from database_service.store.slots import OPEN
 
 AlreadyThere = asyncpg.UniqueViolationError
@@ -58,9 +59,12 @@ class Seated:
     server_type: ServerType
     address: Address
     login: Login
+    roots: str | None
+    """Who vouches for the server, as PEM; None: it speaks no TLS."""
 
 
 _SEATED = f"""{DATABASE}, s.name AS server_name, s.server_type AS seated_on, s.host, s.port,
+ {ROOTS},
  l.id AS login_id, l.role, l.password_sealed, l.created_at AS login_created_at, l.expires_at"""
 
 
@@ -80,6 +84,7 @@ def _seated_of(row: asyncpg.Record) -> Seated:
             created_at=row["login_created_at"],
             expires_at=row["expires_at"],
         ),
+        roots=row["roots"],
     )
 
 
@@ -96,6 +101,14 @@ async def seated(conn: Conn, instance_id: InstanceId) -> Seated | None:
     row = await conn.fetchrow(SEATED_OF_INSTANCE, instance_id)
     # Asked here and not in SQL: young statistics make the planner walk all ready ones instead of finding the one instance.
     return _seated_of(row) if row and row["status"] == Status.READY else None
+
+
+TELL = "SELECT pg_notify('database_changed', $1)"
+
+
+async def tell(conn: Conn, instance_id: InstanceId) -> None:
+    """Whoever waits for its database looks again, once this is committed; a change of its status is told of anyway."""
+    await conn.execute(TELL, instance_id)
 
 
 # -- allocation -------------------------------------------------------------------------------------------------------
@@ -293,7 +306,7 @@ async def claim(conn: Conn, database_id: DatabaseId, now: datetime, lease: timed
 
 SAVE = f"""
 UPDATE databases d SET status = $3, status_since = $4, limits_tier = $5, server_id = $6, physical_name = $7,
-  purge_after = $8, due_at = $9, attempts = $10, last_error = $11, ready_at = $12, released_at = $13,
+  purge_after = $8, due_at = $9, attempts = $10, last_error = $11, ready_at = $12, released_at = $13, stop = $14, stop_wanted = $15,
   version = d.version + 1, lease_until = NULL, lease_token = NULL
 WHERE d.id = $1 AND d.version = $2
 RETURNING {DATABASE}"""
@@ -304,7 +317,7 @@ async def save(conn: Conn, database: Database) -> Database | None:
     row = await conn.fetchrow(
         SAVE, database.id, database.version, database.status, database.status_since, database.limits_tier,
         database.server_id, database.physical_name, database.purge_after, database.due_at,
-        database.attempts, database.last_error, database.ready_at, database.released_at,
+        database.attempts, database.last_error, database.ready_at, database.released_at, database.stop, database.stop_wanted,
     )  # fmt: skip
     return database_of(row) if row else None
 
@@ -341,6 +354,24 @@ async def set_plan(conn: Conn, database_id: DatabaseId, terms: Terms, now: datet
     if row is None:
         raise LookupError(f"database {database_id} vanished under its lock")
     return database_of(row)
+
+
+WANT_STOP = "UPDATE databases SET stop_wanted = $2, due_at = $3, version = version + 1 WHERE id = $1"
+
+
+async def want_stop(conn: Conn, database_id: DatabaseId, stop: Stop, now: datetime) -> None:
+    """What a locked database may no longer do; its own step tells its server."""
+    await conn.execute(WANT_STOP, database_id, stop, now)
+
+
+STOP_AGAIN = """
+UPDATE databases SET stop = NULL, due_at = $2, version = version + 1
+WHERE id = $1 AND status = 'ready' AND stop = stop_wanted AND stop <> 'none'"""
+
+
+async def stop_again(conn: Conn, database_id: DatabaseId, now: datetime) -> None:
+    """What was refused came about all the same, so its server is told again."""
+    await conn.execute(STOP_AGAIN, database_id, now)
 
 
 LOOK_NOW = f"""
@@ -427,9 +458,11 @@ WITH noted AS (
   INSERT INTO events (at, actor, action, subject, subject_id, instance_id, before, after, why, request_id)
   SELECT $2, $3, 'database.forgotten', 'database', id, instance_id, status, 'purged', 'its server goes', $4
   FROM databases WHERE server_id = $1
+), unused AS (
+  DELETE FROM usage WHERE server_id = $1
 )
 UPDATE databases SET status = 'purged', status_since = CASE WHEN status = 'purged' THEN status_since ELSE $2::timestamptz END,
-  server_id = NULL, physical_name = NULL, due_at = NULL, version = version + 1
+  server_id = NULL, physical_name = NULL, due_at = NULL, lease_until = NULL, lease_token = NULL, version = version + 1
 WHERE server_id = $1"""
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from database_service.domain.ids import Who
 from database_service.store.pool import Conn
 
-Subject = Literal["server", "database", "token", "operation", "drift"]
+Subject = Literal["server", "database", "token", "operation", "drift", "authority"]
 
 APPEND = """
 INSERT INTO events (at, actor, action, subject, subject_id, instance_id, before, after, why, request_id)

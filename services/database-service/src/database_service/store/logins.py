@@ -9,9 +9,13 @@ from database_service.domain.plans import Tier
 from database_service.store.pool import Conn
 from database_service.store.rows import LOGIN, login_of
 
+# Which login is the newest is told by these times. Clocks of two machines differ, and one may be put back: so a login is
+# always younger than those there are, whatever its maker's clock says.
 INSERT = f"""
 INSERT INTO logins AS l (id, database_id, role, password_sealed, state, overlap, request_key, created_at)
-VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7)
+SELECT $1::uuid, $2::uuid, $3, $4::bytea, 'pending', $5::interval, $6,
+  greatest($7::timestamptz, max(o.created_at) + interval '1 microsecond')
+FROM logins o WHERE o.database_id = $2
 ON CONFLICT (database_id, request_key) DO NOTHING
 RETURNING {LOGIN}"""
 

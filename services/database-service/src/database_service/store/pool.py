@@ -11,6 +11,12 @@ from database_service.domain.errors import ControlDatabaseUnavailable
 
 Conn: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
+CONNECT_S = 5.0
+ACQUIRE_S = 5.0
+"""How long a request waits for a connection while others have all of them."""
+STATEMENT_S = 15.0
+LOCK_S = 5.0
+
 AWAY = (
     OSError,
     TimeoutError,
@@ -32,7 +38,7 @@ AWAY = (
 class Db:
     """A pool of connections to our own database. Every method raises ControlDatabaseUnavailable when it is away."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", acquire_timeout_s: float = 5) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", acquire_timeout_s: float = ACQUIRE_S) -> None:
         self._pool = pool
         self._acquire_timeout_s = acquire_timeout_s
 
@@ -64,16 +70,16 @@ async def open_pool(dsn: str, *, least: int, most: int, application: str) -> "as
         dsn,
         min_size=least,
         max_size=most,
-        timeout=5,
-        command_timeout=15,
+        timeout=CONNECT_S,
+        command_timeout=STATEMENT_S,
         max_inactive_connection_lifetime=300,
         init=_prepare,
         reset=_nothing_to_reset,
         server_settings={
             "application_name": application,
-            "statement_timeout": "15s",
-            "idle_in_transaction_session_timeout": "15s",
-            "lock_timeout": "5s",
+            "statement_timeout": f"{STATEMENT_S:.0f}s",
+            "idle_in_transaction_session_timeout": f"{STATEMENT_S:.0f}s",
+            "lock_timeout": f"{LOCK_S:.0f}s",
             "timezone": "UTC",
             "jit": "off",
         },

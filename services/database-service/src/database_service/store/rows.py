@@ -1,8 +1,14 @@
 """Rows become values here, and nowhere above."""
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
 import asyncpg
 
 from database_service.domain import drift
+from database_service.domain.chain import Event
 from database_service.domain.databases import Ask, Database, Login, LoginState
 from database_service.domain.databases import Status as DatabaseStatus
 from database_service.domain.drift import Drift, Finding
@@ -11,22 +17,35 @@ from database_service.domain.operations import Kind, Operation, State, Step, Ste
 from database_service.domain.plans import ServerType, Tier
 from database_service.domain.servers import Health, Server
 from database_service.domain.servers import Status as ServerStatus
+from database_service.domain.tls import Authority, Identity
+from database_service.domain.usage import Counters, Level, Rates, Standing, Stop, Usage
 
 SERVER = """s.id, s.seq, s.name, s.server_type, s.provisioner, s.status, s.status_since, s.health_status, s.health_failures,
  s.health_message, s.last_health_check, s.cordoned, s.cordon_reason, s.manual, s.priority, s.max_instances, s.instance_id,
  s.customer_id, s.plan_tier, s.host, s.port, s.admin_user, s.admin_password_sealed, s.admin_password_version,
  s.admin_password_next, s.image, s.postgres_version, s.cpu_limit, s.memory_limit, s.facts, s.keep_data_until, s.due_at,
- s.version, s.attempts, s.last_error, s.created_at, s.updated_at"""
+ s.version, s.attempts, s.last_error, s.created_at, s.updated_at,
+ (SELECT to_jsonb(c) || jsonb_build_object('authorities', (SELECT jsonb_agg(to_jsonb(a) ORDER BY a.generation) FROM authorities a))
+  FROM certificates c WHERE c.server_id = s.id) AS tls"""
 
 DATABASE = """d.id, d.status, d.status_since, d.instance_id, d.customer_id, d.asked_tier, d.server_type, d.require_dedicated,
  d.database_name, d.plan_tier, d.limits_tier, d.template, d.server_id, d.name, d.physical_name, d.owner_role, d.protected,
- d.purge_after, d.due_at, d.version, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at, d.twin_of, d.rank"""
+ d.purge_after, d.due_at, d.version, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at, d.twin_of, d.rank,
+ d.stop, d.stop_wanted"""
 
 DRIFT = """d.id, d.seq, d.kind, d.provisioner, d.server_id, d.server_name, d.thing, d.told, d.remark, d.kept, d.first_seen,
  d.last_seen, d.gone_at, d.confirmation, d.confirmed_at, d.confirmed_by, d.begun_at, d.due_at, d.attempts, d.last_error"""
 
+ROOTS = """(SELECT string_agg(a.certificate, '' ORDER BY a.generation) FROM authorities a
+  WHERE EXISTS (SELECT FROM certificates c WHERE c.server_id = s.id)) AS roots"""
+"""Who vouches for the server `s`, as PEM; null where it speaks no TLS."""
+
 LOGIN = "l.id, l.database_id, l.role, l.password_sealed, l.state, l.created_at, l.expires_at"
 
+
+USAGE = """u.database_id, u.server_id, u.sampled_at, u.connections, u.oldest_transaction_s, u.transactions, u.blocks, u.temp_bytes,
+ u.busy_s, u.transactions_per_s, u.blocks_per_s, u.temp_bytes_per_s, u.busy, u.size_bytes, u.written, u.sized_at, u.tier, u.level,
+ u.level_since, u.stopped_bytes"""
 
 OPERATION = """o.id, o.seq, o.kind, o.state, o.state_since, o.target, o.wish, o.created_by, o.due_at, o.version, o.last_error,
  o.created_at, o.finished_at, o.lease_token"""
@@ -34,6 +53,17 @@ OPERATION = """o.id, o.seq, o.kind, o.state, o.state_since, o.target, o.wish, o.
 MOVE = """m.operation_id, m.ordinal, m.database_id, m.source_id, m.target_id, m.twin_id, m.tier_before, m.tier_after, m.type_before,
  m.type_after, m.dedicated_before, m.dedicated_after, m.back, m.phase, m.phase_since, m.attempt, m.tries, m.stale, m.mover_role,
  m.mover_password_sealed, m.size_bytes, m.fraction, m.kept_until, m.fenced_at, m.switched_at, m.opened_at, m.undone_why"""
+
+
+def readable(moment: str) -> str:
+    """SQL: the moment, within the years that Python has. Only who writes rows by hand leaves them, and that must be seen."""
+    return f"greatest(least({moment}, '9999-12-30 00:00:00+00'::timestamptz), '0001-01-02 00:00:00+00'::timestamptz)"
+
+
+EVENT = f"""e.id, {readable("e.at")} AS at, e.actor, e.action, e.subject, e.subject_id, e.instance_id, e.before, e.after, e.why,
+ e.request_id"""
+
+LINK = f"l.seq, l.event_id, {readable('l.linked_at')} AS linked_at, l.hash, l.mac, l.mac_key"
 
 STEP = """p.operation_id, p.ordinal, p.name, p.subject_id, p.state, p.state_since, p.detail, p.error, p.started_at,
  p.finished_at"""
@@ -78,7 +108,32 @@ def server_of(row: asyncpg.Record) -> Server:
         last_error=row["last_error"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        tls=identity_of(row["tls"]) if row["tls"] else None,
     )
+
+
+def identity_of(told: Mapping[str, Any]) -> Identity:
+    """From a row of `certificates` as JSON has it, with the `authorities` beside it."""
+    return Identity(
+        key_id=told["key_id"],
+        key_sealed=bytes_of(told["key_sealed"]),
+        certificate=told["certificate"],
+        names=frozenset(told["names"]),
+        not_after=datetime.fromisoformat(told["not_after"]),
+        authority_id=UUID(told["authority_id"]),
+        installed=told["installed"],
+        authorities=tuple(_authority_of(each) for each in told["authorities"]),
+    )
+
+
+def bytes_of(told: str) -> bytes:
+    """From a `bytea` as JSON has it."""
+    return bytes.fromhex(told.removeprefix("\\x"))
+
+
+def _authority_of(told: Mapping[str, Any]) -> Authority:
+    issues_from = datetime.fromisoformat(told["issues_from"])
+    return Authority(UUID(told["id"]), told["generation"], told["certificate"], issues_from)
 
 
 def _ask_of(row: asyncpg.Record) -> Ask | None:
@@ -119,6 +174,39 @@ def database_of(row: asyncpg.Record) -> Database:
         released_at=row["released_at"],
         twin_of=row["twin_of"],
         rank=row["rank"],
+        stop=Stop(row["stop"]) if row["stop"] else None,
+        stop_wanted=Stop(row["stop_wanted"]),
+    )
+
+
+def usage_of(row: asyncpg.Record) -> Usage:
+    return Usage(
+        database_id=row["database_id"],
+        server_id=row["server_id"],
+        sampled_at=row["sampled_at"],
+        connections=row["connections"],
+        oldest_transaction_s=row["oldest_transaction_s"],
+        counters=Counters(row["transactions"], row["blocks"], row["temp_bytes"], row["busy_s"]),
+        rates=rates_of(row),
+        size_bytes=row["size_bytes"],
+        written=row["written"],
+        sized_at=row["sized_at"],
+    )
+
+
+def rates_of(row: asyncpg.Record) -> Rates | None:
+    if row["busy"] is None:
+        return None
+    return Rates(row["transactions_per_s"], row["blocks_per_s"], row["temp_bytes_per_s"], row["busy"])
+
+
+def standing_of(row: asyncpg.Record, tier: Tier) -> Standing:
+    """`tier` counts for what was never judged."""
+    return Standing(
+        tier=Tier(row["tier"]) if row["tier"] else tier,
+        level=Level(row["level"]),
+        stop=Stop(row["stop_wanted"]),
+        stopped_bytes=row["stopped_bytes"],
     )
 
 
@@ -228,3 +316,19 @@ def move_of(row: asyncpg.Record) -> Move:
 
 def _terms_of(row: asyncpg.Record, when: str) -> Terms:
     return Terms(Tier(row[f"tier_{when}"]), ServerType(row[f"type_{when}"]), row[f"dedicated_{when}"])
+
+
+def event_of(row: asyncpg.Record) -> Event:
+    return Event(
+        id=row["id"],
+        at=row["at"],
+        actor=row["actor"],
+        action=row["action"],
+        subject=row["subject"],
+        subject_id=row["subject_id"],
+        instance_id=row["instance_id"],
+        before=row["before"],
+        after=row["after"],
+        why=row["why"],
+        request_id=row["request_id"],
+    )

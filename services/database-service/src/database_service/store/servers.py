@@ -254,14 +254,14 @@ async def make_unchecked_due(conn: Conn, now: datetime, checked_before: datetime
 
 FAILED_AND_EMPTY = """
 SELECT s.id FROM servers s
-WHERE s.status = 'error' AND s.status_since <= $1
+WHERE s.status = 'error' AND s.status_since <= $1 AND NOT s.cordoned
   AND NOT EXISTS (SELECT 1 FROM databases d WHERE d.server_id = s.id AND d.status <> 'purged'
                     AND (d.instance_id IS NOT NULL OR d.status = 'landing'))
 ORDER BY s.seq"""
 
 
 async def failed_and_empty(conn: Conn, since: datetime) -> list[UUID]:
-    """Servers that failed before then and hold nobody's database."""
+    """Servers that failed before then and hold nobody's database. One that is cordoned is somebody's business already."""
     return [row["id"] for row in await conn.fetch(FAILED_AND_EMPTY, since)]
 
 

@@ -12,10 +12,24 @@ from database_service.actions.order_server import order_pool
 from database_service.broker import celery as names
 from database_service.domain.ids import TASK, CustomerId, DatabaseId, InstanceId, OperationId, ServerId, Who
 from database_service.domain.plans import plan_of
-from database_service.reconcilers import capacity, databases, drift, operations, servers, sweep, upkeep
+from database_service.reconcilers import (
+    capacity,
+    databases,
+    drift,
+    linking,
+    operations,
+    registers,
+    resealing,
+    servers,
+    sweep,
+    upkeep,
+    usage,
+)
 from database_service.tasks.loop import loop
 
 START_PATIENCE = timedelta(seconds=30)
+
+_written = registers.Written()
 
 
 def register(app: Celery) -> None:
@@ -26,16 +40,22 @@ def register(app: Celery) -> None:
     app.task(name=names.RECONCILE_DATABASE)(reconcile_database)
     app.task(name=names.RECONCILE_CAPACITY)(one_at_a_time(reconcile_capacity))
     app.task(name="sweep")(one_at_a_time(sweep_databases))
-    app.task(name="sweep_servers")(one_at_a_time(sweep_servers))
+    app.task(name="sweep_servers")(sweep_servers)
     app.task(name="sweep_operations")(one_at_a_time(sweep_operations))
     app.task(name=names.RUN_OPERATION)(run_operation)
-    app.task(name="health_check_db_pools")(one_at_a_time(health_check_db_pools))
-    app.task(name="enforce_limits")(one_at_a_time(enforce_limits))
+    app.task(name="health_check_db_pools")(health_check_db_pools)
+    app.task(name="enforce_limits")(enforce_limits)
+    app.task(name="keep_registers")(keep_registers)
+    app.task(name="sample_usage")(sample_usage)
     app.task(name="refill_spares")(one_at_a_time(reconcile_capacity))
     app.task(name="cleanup_failed_pools")(one_at_a_time(cleanup_failed_pools))
     app.task(name="purge_released")(one_at_a_time(purge_released))
+    app.task(name="forget_requests")(one_at_a_time(forget_requests))
     app.task(name="find_drift")(one_at_a_time(find_drift))
     app.task(name=names.RECONCILE_DRIFT)(one_at_a_time(reconcile_drift))
+    app.task(name="link_events")(one_at_a_time(link_events))
+    app.task(name="link_late_events")(one_at_a_time(link_late_events))
+    app.task(name=names.RESEAL_SECRETS)(one_at_a_time(reseal_secrets))
 
 
 def one_at_a_time(work: Callable[[], None]) -> Callable[[], None]:
@@ -67,12 +87,16 @@ def provision_dedicated_server(instance_id: str, customer_id: str, plan_tier: st
     loop.run(lambda deps: provision_dedicated(deps, InstanceId(instance_id), CustomerId(customer_id), tier, who))
 
 
+# What speaks with servers or with Docker may hang for as long as an effect may take. It is begun and not waited for: a few
+# servers that hang would else hold all of Celery's threads, and nothing would be done for the others.
 def reconcile_server(server_id: str, request_id: str | None = None) -> None:
-    loop.run(lambda deps: servers.settle(deps, ServerId(UUID(server_id)), START_PATIENCE), request_id)
+    one = ServerId(UUID(server_id))
+    loop.begin_step(server_id, lambda deps: servers.settle(deps, one, START_PATIENCE), request_id)
 
 
 def reconcile_database(database_id: str, request_id: str | None = None) -> None:
-    loop.run(lambda deps: databases.step(deps, DatabaseId(UUID(database_id))), request_id)
+    one = DatabaseId(UUID(database_id))
+    loop.begin_step(database_id, lambda deps: databases.step(deps, one), request_id)
 
 
 def reconcile_capacity() -> None:
@@ -84,7 +108,7 @@ def sweep_databases() -> None:
 
 
 def sweep_servers() -> None:
-    loop.run(sweep.sweep_servers)
+    loop.begin_step("sweep_servers", sweep.sweep_servers)
 
 
 def sweep_operations() -> None:
@@ -98,11 +122,19 @@ def run_operation(operation_id: str, request_id: str | None = None) -> None:
 
 
 def health_check_db_pools() -> None:
-    loop.run(upkeep.check_health)
+    loop.begin_step("health_check_db_pools", upkeep.check_health)
 
 
 def enforce_limits() -> None:
-    loop.run(upkeep.enforce_limits)
+    loop.begin_step("enforce_limits", upkeep.enforce_limits)
+
+
+def keep_registers() -> None:
+    loop.begin_step("keep_registers", lambda deps: registers.keep(deps, _written))
+
+
+def sample_usage() -> None:
+    loop.begin_step("sample_usage", usage.sample_usage)
 
 
 def cleanup_failed_pools() -> None:
@@ -113,9 +145,25 @@ def purge_released() -> None:
     loop.run(upkeep.purge_released)
 
 
+def forget_requests() -> None:
+    loop.run(upkeep.forget_requests)
+
+
 def find_drift() -> None:
     loop.run(drift.find_drift)
 
 
 def reconcile_drift() -> None:
     loop.run(drift.step)
+
+
+def link_events() -> None:
+    loop.run(linking.link_events)
+
+
+def link_late_events() -> None:
+    loop.run(linking.link_late_events)
+
+
+def reseal_secrets() -> None:
+    loop.run(resealing.reseal)

@@ -22,6 +22,18 @@ T = TypeVar("T")
 
 LONG_AT_ONCE = 4
 """So much long work goes on in one process; more waits, unclaimed, for this one or for another."""
+STEPS_AT_ONCE = 32
+"""So many steps and passes that may hang on a server or on Docker: far more than there are threads for Celery's messages."""
+STEPS_PATIENCE_S = 10.0
+"""How long steps may go on once the worker is told to end; a step that is cut off keeps its lease until that runs out."""
+
+
+class Lane:
+    """Work of one kind that is begun and not waited for: so much of it at once, the rest in line."""
+
+    def __init__(self, width: int) -> None:
+        self.room = asyncio.Semaphore(width)
+        self.tasks: set[asyncio.Task[object]] = set()
 
 
 class Loop:
@@ -35,8 +47,9 @@ class Loop:
         self._opening = asyncio.Lock()
         self._deps: Deps | None = None
         self._begun: dict[str, Future[object]] = {}
-        self._long: set[asyncio.Task[object]] = set()
-        self._room = asyncio.Semaphore(LONG_AT_ONCE)
+        self._forget_at = STEPS_AT_ONCE
+        self._long = Lane(LONG_AT_ONCE)
+        self._steps = Lane(STEPS_AT_ONCE)
 
     def run(self, work: Callable[[Deps], Awaitable[T]], request_id: str | None = None) -> T | None:
         """None where a dependency is away: the row stays due, and the next sweep tries again.
@@ -51,11 +64,26 @@ class Loop:
 
     def begin(self, name: str, work: Callable[[Deps], Awaitable[object]], request_id: str | None = None) -> None:
         """Work that may take hours: it holds none of Celery's threads. What is at work under this name already goes on."""
+        self._begin(self._long, name, work, request_id)
+
+    def begin_step(self, name: str, work: Callable[[Deps], Awaitable[object]], request_id: str | None = None) -> None:
+        """The same for what takes seconds, and longer only where a server or Docker hangs: all the others go on."""
+        self._begin(self._steps, name, work, request_id)
+
+    def _begin(
+        self, lane: "Lane", name: str, work: Callable[[Deps], Awaitable[object]], request_id: str | None
+    ) -> None:
         with self._lock:
             if (begun := self._begun.get(name)) and not begun.done():
                 return
+            self._forget_what_is_over()
+            self._begun[name] = asyncio.run_coroutine_threadsafe(self._in_turn(lane, work, request_id), self._started())
+
+    def _forget_what_is_over(self) -> None:
+        """Now and then, as each time costs a look at all of them."""
+        if len(self._begun) >= self._forget_at:
             self._begun = {name: begun for name, begun in self._begun.items() if not begun.done()}
-            self._begun[name] = asyncio.run_coroutine_threadsafe(self._in_turn(work, request_id), self._started())
+            self._forget_at = 2 * len(self._begun) + STEPS_AT_ONCE
 
     def soon(self, call: Callable[[], None]) -> None:
         """Call it on the loop when it comes to it, which shows that it does."""
@@ -66,13 +94,13 @@ class Loop:
             structlog.contextvars.bind_contextvars(request_id=request_id)
         return await work(await self._open())
 
-    async def _in_turn(self, work: Callable[[Deps], Awaitable[object]], request_id: str | None) -> None:
+    async def _in_turn(self, lane: "Lane", work: Callable[[Deps], Awaitable[object]], request_id: str | None) -> None:
         task = asyncio.current_task()
         assert task  # noqa: S101  a coroutine that runs is some task's
-        self._long.add(task)
-        task.add_done_callback(self._long.discard)
+        lane.tasks.add(task)
+        task.add_done_callback(lane.tasks.discard)
         try:
-            async with self._room:
+            async with lane.room:
                 await self._work(work, request_id)
         except* Unavailable as gone:
             log.warning("task.put_off", error=str(gone.exceptions[0]))
@@ -110,10 +138,14 @@ class Loop:
         self._loop.close()
 
     async def _cut_off(self) -> None:
-        """Long work that is cut off ends its programs and sessions first."""
-        for task in self._long:
+        """Steps end by themselves; long work, and what hangs, is cut off and ends its programs and sessions first."""
+        for task in self._long.tasks:
             task.cancel()
-        await asyncio.gather(*self._long, return_exceptions=True)
+        if self._steps.tasks:
+            _, hanging = await asyncio.wait(self._steps.tasks, timeout=STEPS_PATIENCE_S)
+            for task in hanging:
+                task.cancel()
+        await asyncio.gather(*self._long.tasks, *self._steps.tasks, return_exceptions=True)
 
 
 loop = Loop()

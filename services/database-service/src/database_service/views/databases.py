@@ -5,8 +5,11 @@ from datetime import datetime
 
 from database_service.deps import Deps
 from database_service.domain.errors import DatabaseGone, DatabaseNotFound
-from database_service.domain.ids import DatabaseId, InstanceId, ServerId
-from database_service.domain.plans import Limits, plan_of
+from database_service.domain.ids import CustomerId, DatabaseId, InstanceId, ServerId
+from database_service.domain.plans import Plan, plan_of
+from database_service.store.rows import ROOTS
+from database_service.views.usage import OF as USAGE_OF
+from database_service.views.usage import UsageView
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,12 @@ class DatabaseView:
     host: str | None
     port: int | None
     postgres_version: str | None
+    roots: str | None
+    stop_wanted: str
 
     @property
-    def limits(self) -> Limits:
-        return plan_of(self.plan_tier).limits
+    def plan(self) -> Plan:
+        return plan_of(self.plan_tier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +62,34 @@ class DatabaseStatus:
     database: DatabaseView
     logins: tuple[LoginView, ...]
     """The newest first."""
+    usage: UsageView | None
+    """None until it was first sampled."""
 
 
-STATUS = """
+STATUS = f"""
 SELECT d.id, d.instance_id, d.customer_id, d.status, d.status_since, d.plan_tier, d.server_type, d.template, d.name, d.protected,
        d.purge_after, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at, d.server_id, s.name AS server_name,
-       s.status AS server_status, s.health_status AS server_health, s.host, s.port, s.postgres_version
+       s.status AS server_status, s.health_status AS server_health, s.host, s.port, s.postgres_version,
+       {ROOTS}, d.stop_wanted
 FROM databases d LEFT JOIN servers s ON s.id = d.server_id
-WHERE d.instance_id = $1"""
+WHERE d.instance_id = $1 AND ($2::text IS NULL OR d.customer_id = $2)"""
 
 LOGINS = """
 SELECT role, state, created_at, expires_at FROM logins WHERE database_id = $1 AND state <> 'dropped' ORDER BY created_at DESC, id"""
 
 
-async def status(deps: Deps, instance_id: InstanceId) -> DatabaseStatus:
-    """DatabaseNotFound where there never was one, DatabaseGone where its data is deleted."""
+async def status(deps: Deps, instance_id: InstanceId, customer_id: CustomerId | None = None) -> DatabaseStatus:
+    """DatabaseNotFound where there never was one, or it is another customer's; DatabaseGone where its data is deleted."""
     async with deps.db.reading() as conn:
-        row = await conn.fetchrow(STATUS, instance_id)
+        row = await conn.fetchrow(STATUS, instance_id, customer_id)
         logins = await conn.fetch(LOGINS, row["id"]) if row else []
+        usage = await conn.fetchrow(USAGE_OF, row["id"]) if row else None
     if row is None:
         raise DatabaseNotFound(instance_id)
     if row["status"] == "purged":
         raise DatabaseGone(instance_id)
-    return DatabaseStatus(DatabaseView(**dict(row)), tuple(LoginView(**dict(login)) for login in logins))
+    return DatabaseStatus(
+        database=DatabaseView(**dict(row)),
+        logins=tuple(LoginView(**dict(login)) for login in logins),
+        usage=UsageView(**dict(usage)) if usage else None,
+    )

@@ -10,8 +10,9 @@ import asyncpg
 
 from database_service.deps import Deps
 from database_service.domain.errors import OperationNotFound
-from database_service.domain.ids import OperationId
+from database_service.domain.ids import CustomerId, OperationId
 from database_service.domain.operations import State
+from database_service.store.owners import works_for
 from database_service.store.pool import Conn
 
 NEWEST = 2**63 - 1
@@ -76,7 +77,9 @@ class OperationPage:
 _COLUMNS = "id, seq, kind, state, state_since, target, wish, created_by, created_at, finished_at, last_error"
 
 PAGE = f"""
-SELECT {_COLUMNS} FROM operations WHERE seq < $1 AND ($2::text IS NULL OR state = $2) ORDER BY seq DESC LIMIT $3"""
+SELECT {_COLUMNS} FROM operations o
+WHERE seq < $1 AND ($2::text IS NULL OR state = $2) AND ($4::text IS NULL OR {works_for("o.id", "$4")})
+ORDER BY seq DESC LIMIT $3"""
 
 ONE = f"SELECT {_COLUMNS} FROM operations WHERE id = $1"
 
@@ -93,10 +96,17 @@ FROM moves m JOIN servers s ON s.id = m.source_id LEFT JOIN servers t ON t.id = 
 WHERE m.operation_id = ANY($1::uuid[])"""
 
 
-async def page(deps: Deps, *, state: State | None = None, before: int = NEWEST, limit: int = 50) -> OperationPage:
-    """Operations with `seq` under `before`."""
+async def page(
+    deps: Deps,
+    *,
+    state: State | None = None,
+    customer_id: CustomerId | None = None,
+    before: int = NEWEST,
+    limit: int = 50,
+) -> OperationPage:
+    """Operations with `seq` under `before`; with `customer_id` those that work on this customer's alone."""
     async with deps.db.reading() as conn:
-        rows = await conn.fetch(PAGE, before, state, limit + 1)
+        rows = await conn.fetch(PAGE, before, state, limit + 1, customer_id)
         steps = await _steps(conn, [row["id"] for row in rows[:limit]])
     found = _with_steps(rows[:limit], steps)
     return OperationPage(found, found[-1].seq if len(rows) > limit else None)

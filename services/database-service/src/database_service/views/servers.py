@@ -75,6 +75,8 @@ class ServerView:
     last_error: str | None
     created_at: datetime
     updated_at: datetime
+    tls_until: datetime | None
+    """When its certificate ends; None where it speaks no TLS."""
     used: int
     free: int
     spares: int
@@ -102,7 +104,8 @@ _SELECT = """
 SELECT s.id, s.seq, s.name, s.server_type, s.provisioner, s.status, s.status_since, s.health_status, s.health_message,
        s.last_health_check, s.cordoned, s.cordon_reason, s.manual, s.priority, s.max_instances, s.instance_id, s.customer_id,
        s.plan_tier, s.host, s.port, s.postgres_version, s.image, s.cpu_limit, s.memory_limit, s.facts, s.attempts,
-       s.last_error, s.created_at, s.updated_at, slot.used, slot.free, spare.spares
+       s.last_error, s.created_at, s.updated_at,
+       (SELECT c.not_after FROM certificates c WHERE c.server_id = s.id) AS tls_until, slot.used, slot.free, spare.spares
 FROM servers s
 CROSS JOIN LATERAL (SELECT count(database_id) AS used, count(*) - count(database_id) AS free FROM slots
                     WHERE slots.server_id = s.id) slot

@@ -2,10 +2,11 @@
 
 from database_service.deps import Deps
 from database_service.domain.answers import Token
-from database_service.domain.ids import TokenId
+from database_service.domain.ids import CustomerId, TokenId
 
 ALL = """
-SELECT id, name, scopes, created_at, created_by, expires_at, revoked_at, last_used_at FROM tokens ORDER BY created_at DESC, id"""
+SELECT id, name, scopes, customer_id, created_at, created_by, expires_at, revoked_at, last_used_at
+FROM tokens ORDER BY created_at DESC, id"""
 
 
 async def all_tokens(deps: Deps) -> tuple[Token, ...]:
@@ -17,6 +18,7 @@ async def all_tokens(deps: Deps) -> tuple[Token, ...]:
             id=TokenId(row["id"]),
             name=row["name"],
             scopes=tuple(row["scopes"]),
+            customer_id=CustomerId(row["customer_id"]) if row["customer_id"] else None,
             created_at=row["created_at"],
             created_by=row["created_by"],
             expires_at=row["expires_at"],

@@ -53,7 +53,9 @@ class DatabaseServiceDatabases:
                 made = await self._service.allocate(instance_id, customer_id, tier.value, wait=0)
             except NotReadyYet as pending:
                 return DatabaseSeen(State.COMING, detail=f"its database is {pending.database_status}")
-            return DatabaseSeen(State.READY, Address(made.db_host, made.db_port), made.db_name, made.db_user)
+            return DatabaseSeen(
+                State.READY, Address(made.db_host, made.db_port), made.db_name, made.db_user, made.ssl_root_cert
+            )
 
     async def look(self, instance_id: str, wait: timedelta = timedelta()) -> DatabaseSeen:
         with _told():
@@ -67,7 +69,9 @@ class DatabaseServiceDatabases:
     async def login(self, instance_id: str) -> Login:
         with _told():
             found = await self._service.credentials(instance_id)
-            return Login(Address(found.db_host, found.db_port), found.db_name, found.db_user, Secret(found.db_password))
+            password = Secret(found.db_password)
+            address = Address(found.db_host, found.db_port)
+            return Login(address, found.db_name, found.db_user, password, found.ssl_root_cert)
 
     async def rotate(self, instance_id: str, key: UUID, overlap: timedelta) -> bool:
         seconds = ceil(overlap.total_seconds())
@@ -121,9 +125,8 @@ def _seen(found: Database) -> DatabaseSeen:
     user = next((login.db_user for login in found.logins if login.state == "active"), None)
     address = found.address
     detail = f"its database is {found.status}" + (f": {found.last_error}" if found.last_error else "")
-    return DatabaseSeen(
-        state, Address(address.db_host, address.db_port) if address else None, found.db_name, user, detail
-    )
+    at = Address(address.db_host, address.db_port) if address else None
+    return DatabaseSeen(state, at, found.db_name, user, found.ssl_root_cert, detail)
 
 
 def _following(found: AsyncOperation) -> Following:

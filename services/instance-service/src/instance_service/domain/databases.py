@@ -28,6 +28,8 @@ class DatabaseSeen:
     address: Address | None = None
     name: str | None = None
     user: str | None = None
+    roots: str | None = None
+    """Who vouches for its server; None: it speaks no TLS."""
     detail: str = ""
 
     @property
@@ -35,7 +37,7 @@ class DatabaseSeen:
         """The newest login, as far as it can be told without a secret: enough to see whether another one is in use."""
         if self.state is not State.READY or not (self.address and self.name and self.user):
             return None
-        return Login(self.address, self.name, self.user, Secret(""))
+        return Login(self.address, self.name, self.user, Secret(""), self.roots)
 
 
 @dataclass(frozen=True, slots=True)

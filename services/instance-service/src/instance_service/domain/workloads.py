@@ -23,11 +23,15 @@ class Login:
     database: str
     user: str
     password: Secret
+    roots: str | None = None
+    """Who vouches for the server, as PEM: nobody else is given the password. None: it speaks no TLS."""
 
     @property
     def version(self) -> str:
-        """Names it without telling its password: equal where it is the same user of the same database at the same address."""
-        return _digest(self.address.host, str(self.address.port), self.database, self.user)
+        """Names it without telling its password: equal where it is the same user of the same database at the same address,
+        with the same ones to vouch for the server."""
+        trusted = (self.roots,) if self.roots else ()
+        return _digest(self.address.host, str(self.address.port), self.database, self.user, *trusted)
 
 
 @dataclass(frozen=True, slots=True)

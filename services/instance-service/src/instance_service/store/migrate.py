@@ -1,5 +1,6 @@
 """Bring our own database to the newest revision: whoever first uses it does."""
 
+import ssl
 from pathlib import Path
 
 import asyncpg
@@ -23,16 +24,17 @@ def needed() -> str:
     return max(script.name.partition("_")[0] for script in _VERSIONS.glob("*.up.sql"))
 
 
-async def migrate(dsn: str, to: str = "head") -> None:
+async def migrate(dsn: str, to: str = "head", trust: ssl.SSLContext | None = None) -> None:
     """Go to this revision, in one transaction that nobody else migrates beside: a second one waits, and finds it done.
+    `trust` is whom to talk to, where the server speaks TLS.
 
     A database that is newer than we are is left as it is: a version that is rolled back meets that. Raises what asyncpg raises
     for a database that is away, and OwnDatabaseUnavailable where it goes away meanwhile.
     """
-    if to == "head" and (await _revision(dsn) or "") >= needed():
+    if to == "head" and (await _revision(dsn, trust) or "") >= needed():
         return
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=10), poolclass=NullPool
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=10, ssl=trust), poolclass=NullPool
     )
     try:
         async with engine.begin() as connection:
@@ -46,8 +48,8 @@ async def migrate(dsn: str, to: str = "head") -> None:
         await engine.dispose()
 
 
-async def _revision(dsn: str) -> str | None:
-    conn = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
+async def _revision(dsn: str, trust: ssl.SSLContext | None) -> str | None:
+    conn = await asyncpg.connect(dsn, timeout=5, command_timeout=5, ssl=trust)
     try:
         # Asked first, because a statement that fails would be in the server's log each time.
         found: str | None = await conn.fetchval(_REVISION) if await conn.fetchval(_STAMPED) else None

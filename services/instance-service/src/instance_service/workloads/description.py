@@ -54,7 +54,7 @@ def secrets_of(instance_id: InstanceId, login: Login) -> Mapping[str, tuple[str,
     """The file's name → the secret's, which says which login it is, and its content."""
     return {
         file: (f"{service_name(instance_id)}-{login.version[:8]}-{file.rpartition('-')[2]}", content)
-        for file, content in handing.files(login).items()
+        for file, content in handing.files(login, SECRETS).items()
     }
 
 

@@ -149,7 +149,7 @@ class ProcessWorkloads:
         shutil.rmtree(place.own, ignore_errors=True)
         place.own.mkdir(mode=0o700)
         account.owns(place.own)
-        for name, content in handing.files(spec.login).items():
+        for name, content in handing.files(spec.login, place.login).items():
             write_whole(place.login / name, content, account.uid, account.gid)
 
     def _launch(

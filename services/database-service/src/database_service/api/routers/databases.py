@@ -18,7 +18,7 @@ from database_service.actions.release import undelete as undelete_database
 from database_service.actions.rotate import rotate as rotate_credentials
 from database_service.api.credentials import TEXTS, Format
 from database_service.api.direct import Direct
-from database_service.api.inject import DatabasesReader, DatabasesWriter, SecretsReader, Use
+from database_service.api.inject import DatabasesReader, DatabasesWriter, OwnDatabasesWriter, SecretsReader, Use
 from database_service.api.rendering import NO_STORE, answer
 from database_service.api.schemas.common import IdempotencyKey, InstancePath, Line
 from database_service.api.schemas.databases import (
@@ -35,6 +35,7 @@ from database_service.api.schemas.databases import (
     RotationOut,
 )
 from database_service.api.waiting import Prefer, Wait, applied, capped, preferred_wait
+from database_service.auth import ownership
 from database_service.domain.answers import Allocation, Pending
 from database_service.domain.ids import CustomerId, InstanceId, ServerId
 from database_service.views import databases as view
@@ -47,8 +48,9 @@ WhileOn = Annotated[
 router = APIRouter(prefix=PREFIX, tags=["databases"])
 
 
-async def allocate(wanted: AllocateIn, asked: DatabasesWriter, deps: Use, prefer: Prefer = None) -> Response:
+async def allocate(wanted: AllocateIn, asked: OwnDatabasesWriter, deps: Use, prefer: Prefer = None) -> Response:
     """A database for this instance: 200 with credentials, or 202 when it takes longer. The same request gives the same answer."""
+    await ownership.of_ask(deps, asked.caller, wanted.customer_id, wanted.instance_id)
     wait = preferred_wait(deps, prefer)
     return _allocation(await allocate_database(deps, wanted.ask(), asked.who, wait=wait), applied(wait))
 
@@ -63,8 +65,9 @@ router.add_api_route(
 
 
 @router.post("/provision-dedicated", responses={200: {"model": DedicatedOut}, 202: {"model": DedicatedOut}})
-async def provision_dedicated(wanted: ProvisionDedicatedIn, asked: DatabasesWriter, deps: Use) -> Response:
+async def provision_dedicated(wanted: ProvisionDedicatedIn, asked: OwnDatabasesWriter, deps: Use) -> Response:
     """A dedicated server for this instance: 200 when it is there, else 202. The same request again tells how far it is."""
+    await ownership.of_ask(deps, asked.caller, wanted.customer_id, wanted.instance_id)
     server = await order_dedicated(
         deps, InstanceId(wanted.instance_id), CustomerId(wanted.customer_id), wanted.plan_tier, asked.who
     )
@@ -82,7 +85,7 @@ async def status(
     if wait:
         on = ServerId(while_on) if while_on else None
         await wait_for(deps, InstanceId(instance_id), capped(deps, wait), while_on=on)
-    return answer(DatabaseOut.of(await view.status(deps, InstanceId(instance_id))))
+    return answer(DatabaseOut.of(await view.status(deps, InstanceId(instance_id), asked.caller.customer_id)))
 
 
 @router.get(

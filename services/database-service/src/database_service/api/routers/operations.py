@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from database_service.actions import steer_operation
 from database_service.actions.await_operation import wait_for
 from database_service.actions.move_databases import roll_back
-from database_service.api.inject import DatabasesReader, DatabasesWriter, Use
+from database_service.api.inject import DatabasesReader, DatabasesWriter, OwnDatabasesReader, Use
 from database_service.api.paging import Cursor, Limit, position_of
 from database_service.api.rendering import answer
 from database_service.api.schemas.operations import OperationOut, OperationsOut
@@ -27,7 +27,7 @@ router = APIRouter(prefix=PREFIX, tags=["operations"])
 
 @router.get("", responses={200: {"model": OperationsOut}})
 async def operations(
-    asked: DatabasesReader,
+    asked: OwnDatabasesReader,
     deps: Use,
     state: Annotated[State | None, Query()] = None,
     cursor: Cursor = None,
@@ -35,7 +35,9 @@ async def operations(
 ) -> Response:
     """Long work, the newest first."""
     before = position_of(cursor) if cursor is not None else view.NEWEST
-    return answer(OperationsOut.of(await view.page(deps, state=state, before=before, limit=limit)))
+    customer_id = asked.caller.customer_id
+    page = await view.page(deps, state=state, customer_id=customer_id, before=before, limit=limit)
+    return answer(OperationsOut.of(page))
 
 
 @router.get("/{operation_id}", responses={200: {"model": OperationOut}})

@@ -1,18 +1,20 @@
 """Statistics, events, tokens and health on the wire."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import Field
 
 from database_service.api.paging import cursor_of
-from database_service.api.schemas.common import In, Line, Out
+from database_service.api.schemas.common import CallerId, Hidden, In, Line, Moment, Out, Text
 from database_service.auth.scopes import Scope
 from database_service.domain.answers import Token
+from database_service.domain.chain import Event, Flaw
 from database_service.domain.secret import Secret
-from database_service.views.events import EventPage, EventView
+from database_service.views.chain import Verification
+from database_service.views.events import EventPage
 from database_service.views.stats import Stats
 
 
@@ -57,18 +59,18 @@ class EventOut(Out):
 
     id: int
     at: datetime
-    actor: str
-    action: str
-    subject: str
+    actor: Text
+    action: Text
+    subject: Text
     subject_id: UUID
-    instance_id: str | None
-    before: str | None
-    after: str | None
-    why: str | None
-    request_id: str | None
+    instance_id: Text | None
+    before: Text | None
+    after: Text | None
+    why: Text | None
+    request_id: Text | None
 
     @classmethod
-    def of(cls, event: EventView) -> "EventOut":
+    def of(cls, event: Event) -> "EventOut":
         return cls(
             id=event.id,
             at=event.at,
@@ -86,33 +88,68 @@ class EventOut(Out):
 
 class EventsOut(Out):
     events: list[EventOut]
-    next_cursor: str | None
+    next_cursor: Text | None
 
     @classmethod
     def of(cls, page: EventPage) -> "EventsOut":
         return cls(events=[EventOut.of(event) for event in page.events], next_cursor=cursor_of(page.next_before))
 
 
+class FaultOut(Out):
+    flaw: Flaw
+    event_id: int | None = Field(description="Null where nobody can say any more which event it was.")
+    told: Text
+
+
+class VerificationOut(Out):
+    """How far the audit trail is as it was written. `fault` is what is wrong first; nothing after it was looked at."""
+
+    ok: bool
+    complete: bool = Field(
+        description="The end was reached. Where it was not, and all is well, go on `since` this `head`."
+    )
+    verified: int = Field(description="Events that are as they were linked.")
+    unlinked: int | None = Field(
+        description="The newest, which are not linked yet: of these nothing is known. Null where the end was not reached."
+    )
+    head: Text | None = Field(
+        description="The last link that is well. Keep it elsewhere and give it as `since`: then also a trail that was cut "
+        "off or made anew is found out."
+    )
+    fault: FaultOut | None
+    checked_at: datetime
+
+    @classmethod
+    def of(cls, found: Verification) -> "VerificationOut":
+        fault = found.fault
+        return cls(
+            ok=fault is None,
+            complete=found.complete,
+            verified=found.verified,
+            unlinked=found.unlinked,
+            head=f"{found.head.seq}:{found.head.hash.hex()}" if found.head.seq else None,
+            fault=FaultOut(flaw=fault.flaw, event_id=fault.event_id, told=fault.told) if fault else None,
+            checked_at=found.at,
+        )
+
+
 class IssueIn(In):
     name: Line
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
-    expires_at: AwareDatetime | None = Field(None, description="Without it the token is valid until it is revoked.")
-
-    @field_validator("expires_at")
-    @classmethod
-    def _has_a_utc(cls, moment: datetime | None) -> datetime | None:
-        try:
-            return moment and moment.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("is outside the years 1 to 9999 in UTC") from None
+    expires_at: Moment | None = Field(None, description="Without it the token is valid until it is revoked.")
+    customer_id: CallerId | None = Field(
+        None,
+        description="The token sees and touches this customer's databases alone; it may hold only scopes `databases:…`.",
+    )
 
 
 class TokenOut(Out):
     id: UUID
-    name: str
-    scopes: list[str]
+    name: Text
+    scopes: list[Text]
+    customer_id: Text | None = Field(description="Whose databases alone it is for; null: everybody's.")
     created_at: datetime
-    created_by: str
+    created_by: Text
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None = Field(description="To the minute.")
@@ -123,6 +160,7 @@ class TokenOut(Out):
             id=token.id,
             name=token.name,
             scopes=list(token.scopes),
+            customer_id=token.customer_id,
             created_at=token.created_at,
             created_by=token.created_by,
             expires_at=token.expires_at,
@@ -132,7 +170,7 @@ class TokenOut(Out):
 
 
 class IssuedOut(TokenOut):
-    token: str = Field(description="Shown this once; only its hash is stored.")
+    token: Hidden = Field(description="Shown this once; only its hash is stored.")
 
     @classmethod
     def with_text(cls, token: Token, secret: Secret) -> "IssuedOut":
@@ -145,13 +183,13 @@ class TokensOut(Out):
 
 class AliveOut(Out):
     status: Literal["alive"] = "alive"
-    checked: list[str] = Field(default=["this process answers"], description="All that this answer stands for.")
+    checked: list[Text] = Field(default=["this process answers"], description="All that this answer stands for.")
 
 
 class CheckOut(Out):
     ok: bool
     ms: float
-    message: str | None = None
+    message: Text | None = None
 
 
 class ReadyOut(Out):

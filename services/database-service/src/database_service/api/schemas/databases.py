@@ -8,16 +8,18 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from database_service.api.schemas.common import CallerId, In, Out
+from database_service.api.schemas.common import CallerId, Hidden, In, Out, Passing, Text
+from database_service.api.schemas.usage import UsageOut
 from database_service.domain.answers import Allocation, Pending
 from database_service.domain.databases import DEFAULT_TEMPLATE, Ask, Database
 from database_service.domain.ids import CustomerId, InstanceId
-from database_service.domain.plans import Limits, Tier, seat_for
+from database_service.domain.plans import Plan, Tier, seat_for
 from database_service.domain.servers import Server, Status
+from database_service.domain.usage import Stop
 from database_service.views.databases import DatabaseStatus, LoginView
 
-DatabaseName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,62}$")]
-TemplateName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+DatabaseName = Annotated[Text, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,62}$")]
+TemplateName = Annotated[Text, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 
 
 class AllocateIn(In):
@@ -60,14 +62,21 @@ class ProtectIn(In):
     protected: bool
 
 
+SslMode = Literal["verify-full", "prefer"]
+
+
 class CredentialsOut(Out):
-    instance_id: str
+    instance_id: Text
     db_server_id: UUID
-    db_host: str
+    db_host: Text
     db_port: int
-    db_name: str
-    db_user: str
-    db_password: str
+    db_name: Text
+    db_user: Text
+    db_password: Hidden
+    ssl_mode: SslMode = Field(description="libpq's `sslmode` for this server: `prefer` where it speaks no TLS.")
+    ssl_root_cert: Passing | None = Field(
+        description="Who vouches for the server, as PEM: what libpq's `sslrootcert` names a file with. Null without TLS."
+    )
 
     @classmethod
     def of(cls, allocation: Allocation) -> "CredentialsOut":
@@ -79,6 +88,8 @@ class CredentialsOut(Out):
             db_name=allocation.database.name,
             db_user=allocation.login.role,
             db_password=allocation.password.reveal(),
+            ssl_mode="verify-full" if allocation.roots else "prefer",
+            ssl_root_cert=allocation.roots,
         )
 
 
@@ -86,10 +97,10 @@ class AllocationOut(CredentialsOut):
     """A database that works now."""
 
     status: Literal["allocated"] = "allocated"
-    customer_id: str
+    customer_id: Text
     plan_tier: Tier
-    server_type: str
-    server_name: str
+    server_type: Text
+    server_name: Text
 
     @classmethod
     def of(cls, allocation: Allocation) -> "AllocationOut":
@@ -107,11 +118,11 @@ class PendingOut(Out):
     """Accepted and stored; it will be done. Ask again after `retry_after` seconds, or wait on the `Location`."""
 
     status: Literal["provisioning"] = "provisioning"
-    instance_id: str
-    database_status: str
+    instance_id: Text
+    database_status: Text
     db_server_id: UUID | None
     retry_after: int
-    message: str
+    message: Text
 
     @classmethod
     def of(cls, pending: Pending) -> "PendingOut":
@@ -128,12 +139,12 @@ class DedicatedOut(Out):
     """A dedicated server: there (`provisioned`), or on its way (`provisioning`); the same request again tells."""
 
     status: Literal["provisioned", "provisioning"]
-    instance_id: str
+    instance_id: Text
     db_server_id: UUID
-    db_host: str | None
+    db_host: Text | None
     db_port: int | None
     retry_after: int | None = None
-    message: str | None = None
+    message: Text | None = None
 
     @classmethod
     def of(cls, server: Server, retry_after_s: int) -> "DedicatedOut":
@@ -150,8 +161,8 @@ class DedicatedOut(Out):
 
 
 class LoginOut(Out):
-    db_user: str
-    state: str
+    db_user: Text
+    state: Text
     created_at: datetime
     expires_at: datetime | None = Field(description="When it stops working; null for as long as the database lives.")
 
@@ -176,15 +187,20 @@ class LimitsOut(Out):
     connections: int
     statement_timeout: float
     idle_in_transaction_timeout: float
+    transaction_timeout: float
     temp_file_bytes: int
+    storage_bytes: int
 
     @classmethod
-    def of(cls, limits: Limits) -> "LimitsOut":
+    def of(cls, plan: Plan) -> "LimitsOut":
+        limits = plan.limits
         return cls(
             connections=limits.connections,
             statement_timeout=limits.statement_timeout.total_seconds(),
             idle_in_transaction_timeout=limits.idle_in_transaction_timeout.total_seconds(),
+            transaction_timeout=limits.transaction_timeout.total_seconds(),
             temp_file_bytes=limits.temp_file_bytes,
+            storage_bytes=plan.storage_bytes,
         )
 
 
@@ -192,26 +208,32 @@ class DatabaseOut(Out):
     """A tenant database: where it is, what it may use, until when. No secrets."""
 
     id: UUID
-    instance_id: str
-    customer_id: str
-    status: str
+    instance_id: Text
+    customer_id: Text
+    status: Text
     status_since: datetime
-    plan_tier: str
-    server_type: str
-    template: str
+    plan_tier: Text
+    server_type: Text
+    template: Text
     protected: bool
     db_server_id: UUID | None
-    db_host: str | None
+    db_host: Text | None
     db_port: int | None
-    db_name: str | None
-    server_name: str | None
-    server_status: str | None
-    server_health: str | None
-    postgres_version: str | None
+    db_name: Text | None
+    server_name: Text | None
+    server_status: Text | None
+    server_health: Text | None
+    postgres_version: Text | None
+    ssl_root_cert: Passing | None = Field(
+        description="Who vouches for its server, as PEM; null where it has none yet, or one without TLS."
+    )
     limits: LimitsOut
+    usage: UsageOut | None = Field(
+        description="What it uses of that, as it was last sampled; null before the first time."
+    )
     logins: list[LoginOut]
     attempts: int = Field(description="Failed attempts since it last went well.")
-    last_error: str | None
+    last_error: Text | None
     created_at: datetime
     ready_at: datetime | None
     released_at: datetime | None
@@ -238,7 +260,9 @@ class DatabaseOut(Out):
             server_status=seen.server_status,
             server_health=seen.server_health,
             postgres_version=seen.postgres_version,
-            limits=LimitsOut.of(seen.limits),
+            ssl_root_cert=seen.roots,
+            limits=LimitsOut.of(seen.plan),
+            usage=_usage(found),
             logins=[LoginOut.of(login) for login in found.logins],
             attempts=seen.attempts,
             last_error=seen.last_error,
@@ -249,12 +273,18 @@ class DatabaseOut(Out):
         )
 
 
+def _usage(found: DatabaseStatus) -> UsageOut | None:
+    if found.usage is None:
+        return None
+    return UsageOut.of(found.usage, found.database.plan_tier, door_shut=found.database.stop_wanted == Stop.DOOR)
+
+
 class DatabaseChangeOut(Out):
     """What a change left behind."""
 
     id: UUID
-    instance_id: str
-    status: str
+    instance_id: Text
+    status: Text
     protected: bool
     purge_after: datetime | None
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from database_service.actions.remove_drift import Offer
 from database_service.api.paging import cursor_of
-from database_service.api.schemas.common import In, Out
+from database_service.api.schemas.common import Hidden, In, Out, Text
 from database_service.api.schemas.pools import Confirmation
 from database_service.domain.drift import Drift, Kind, State
 from database_service.domain.policy import Policy
@@ -23,21 +23,21 @@ class DriftOut(Out):
         description="`open`: it is there. `removing`: its removal is confirmed. `removed`: it was removed. `gone`: it "
         "is no longer so, without us."
     )
-    provisioner: str
+    provisioner: Text
     server_id: UUID = Field(description="The server it is, or is on; it may have no row.")
-    server_name: str
-    thing: str | None = Field(description="What of the server: a database, a role, a directory; null: itself.")
-    told: list[str] = Field(description="Exactly what there is.")
-    remark: str | None = Field(description="What may change from one look to the next, such as a size.")
+    server_name: Text
+    thing: Text | None = Field(description="What of the server: a database, a role, a directory; null: itself.")
+    told: list[Text] = Field(description="Exactly what there is.")
+    remark: Text | None = Field(description="What may change from one look to the next, such as a size.")
     removable: bool = Field(description="Whether it may ever be removed.")
-    kept_because: str | None = Field(description="Why not, where it may not.")
+    kept_because: Text | None = Field(description="Why not, where it may not.")
     removable_from: datetime | None = Field(description="The end of its grace, where it may be removed.")
     first_seen: datetime
     last_seen: datetime
     gone_at: datetime | None
     confirmed_at: datetime | None
-    confirmed_by: str | None
-    last_error: str | None = Field(description="Why its removal did not succeed, or was refused.")
+    confirmed_by: Text | None
+    last_error: Text | None = Field(description="Why its removal did not succeed, or was refused.")
 
     @classmethod
     def of(cls, drift: Drift, policy: Policy) -> "DriftOut":
@@ -65,8 +65,8 @@ class DriftOut(Out):
 
 
 class UnlookedOut(Out):
-    where: str
-    why: str
+    where: Text
+    why: Text
 
 
 class DriftsOut(Out):
@@ -74,7 +74,7 @@ class DriftsOut(Out):
 
     drift: list[DriftOut]
     total_count: int
-    next_cursor: str | None
+    next_cursor: Text | None
     looked_at: datetime | None = Field(description="When the last look began; null before the first.")
     not_looked_at: list[UnlookedOut] = Field(description="Places it could not look at; what was found there stays.")
     look_wanted: bool = Field(description="Somebody asked for a look that did not end yet.")
@@ -107,7 +107,7 @@ class OfferOut(Out):
     """What exactly would be removed. Nothing was."""
 
     drift: DriftOut
-    confirmation: str = Field(description="Send it back as `confirm` to have just this removed.")
+    confirmation: Hidden = Field(description="Send it back as `confirm` to have just this removed.")
     expires_at: datetime = Field(description="Until when it counts.")
 
     @classmethod

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from database_service.actions.change_plan import Wanted
 from database_service.actions.survey_move import MoveReport
-from database_service.api.schemas.common import In, Out
+from database_service.api.schemas.common import In, Out, Text
 from database_service.domain.ids import InstanceId
 from database_service.domain.plans import Tier
 from database_service.domain.servers import Server
@@ -41,7 +41,7 @@ class RebalanceIn(In):
 
 class ServerRefOut(Out):
     id: UUID
-    name: str
+    name: Text
 
     @classmethod
     def of(cls, server: Server | None) -> "ServerRefOut | None":
@@ -51,19 +51,19 @@ class ServerRefOut(Out):
 class MoveReportOut(Out):
     """What a change would mean, found out without changing anything."""
 
-    instance_id: str
+    instance_id: Text
     moves: bool = Field(description="Whether it goes to another server. If not, nobody notices anything.")
-    plan_tier: str
-    server_type: str
+    plan_tier: Text
+    server_type: Text
     from_server: ServerRefOut | None
     to_server: ServerRefOut | None = Field(description="As things stand; null where a server has to be made first.")
     size_bytes: int | None
     tables: int | None
     large_objects: int | None
-    extensions: list[str]
+    extensions: list[Text]
     estimated_downtime_s: float = Field(description="How long nobody could use it, by what moves took lately.")
-    blockers: list[str] = Field(description="Why it cannot be moved, and what to do about each.")
-    losses: list[str] = Field(description="What would not come along. All of it harmless.")
+    blockers: list[Text] = Field(description="Why it cannot be moved, and what to do about each.")
+    losses: list[Text] = Field(description="What would not come along. All of it harmless.")
 
     @classmethod
     def of(cls, report: MoveReport) -> "MoveReportOut":
@@ -88,12 +88,12 @@ class MoveReportOut(Out):
 class MoveOut(Out):
     """How far a database is on its way to another server."""
 
-    phase: str
+    phase: Text
     fraction: float | None = Field(description="How much of the phase is done, 0 to 1; null where nobody can tell.")
     attempt: int
-    plan_tier: str = Field(description="The plan it has once it is there.")
-    from_server: str
-    to_server: str | None = Field(description="Null until it has a place.")
+    plan_tier: Text = Field(description="The plan it has once it is there.")
+    from_server: Text
+    to_server: Text | None = Field(description="Null until it has a place.")
     size_bytes: int | None
     downtime_s: float | None = Field(description="How long nobody could use it; null until that is over.")
     switched_at: datetime | None = Field(description="From here on the other server counts.")

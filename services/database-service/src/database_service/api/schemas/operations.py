@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from database_service.actions.change_servers import Chosen, Every
 from database_service.api.paging import cursor_of
-from database_service.api.schemas.common import In, Line, Out
+from database_service.api.schemas.common import In, Line, Out, Text
 from database_service.api.schemas.moves import MoveOut
 from database_service.api.schemas.pools import Cpus, Memory, Slots
 from database_service.domain.ids import ServerId
@@ -36,6 +36,9 @@ class RolloutIn(ChosenIn):
     memory_limit: Memory | None = Field(None, description="Bytes.")
     cpu_limit: Cpus | None = None
     max_instances: Slots | None = None
+    tls: Literal[True] | None = Field(
+        None, description="They speak TLS from then on, and let nobody in without: their image has to be able to."
+    )
 
     def target(self) -> Target:
         return Target(
@@ -43,6 +46,7 @@ class RolloutIn(ChosenIn):
             memory_limit=self.memory_limit,
             cpu_limit=self.cpu_limit,
             max_instances=self.max_instances,
+            tls=self.tls,
         )
 
 
@@ -52,10 +56,10 @@ class RotateAdminPasswordIn(ChosenIn):
 
 class StepOut(Out):
     ordinal: int
-    name: str = Field(description="The server's, or the instance whose database it is.")
+    name: Text = Field(description="The server's, or the instance whose database it is.")
     subject_id: UUID
-    state: str
-    error: str | None
+    state: Text
+    error: Text | None
     started_at: datetime | None
     finished_at: datetime | None
     progress: MoveOut | None = Field(description="Where a database goes to another server: how far it is.")
@@ -78,14 +82,14 @@ class OperationOut(Out):
     """Long work, step by step."""
 
     id: UUID
-    kind: str
-    state: str
+    kind: Text
+    state: Text
     state_since: datetime
     target: Mapping[str, object]
-    wish: str | None = Field(description="`pause` or `cancel`, which takes effect after the step in hand.")
-    error: str | None = Field(description="Why it failed, or what it waits for now.")
+    wish: Text | None = Field(description="`pause` or `cancel`, which takes effect after the step in hand.")
+    error: Text | None = Field(description="Why it failed, or what it waits for now.")
     steps: list[StepOut]
-    created_by: str
+    created_by: Text
     created_at: datetime
     finished_at: datetime | None
 
@@ -108,7 +112,7 @@ class OperationOut(Out):
 
 class OperationsOut(Out):
     operations: list[OperationOut]
-    next_cursor: str | None
+    next_cursor: Text | None
 
     @classmethod
     def of(cls, page: OperationPage) -> "OperationsOut":

@@ -8,16 +8,16 @@ from uuid import UUID
 from pydantic import Field, SecretStr, StringConstraints
 
 from database_service.api.paging import cursor_of
-from database_service.api.schemas.common import In, Line, Out
+from database_service.api.schemas.common import SECRET, Hidden, In, Line, Out, Text
 from database_service.domain.answers import Adoption, AdoptTarget
 from database_service.domain.plans import GIB, MIB
 from database_service.domain.secret import Secret
 from database_service.domain.servers import Server
 from database_service.views.servers import ServerPage, ServerView, Shown
 
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
-ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-Confirmation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+Host = Annotated[Text, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
+ServerName = Annotated[Text, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Confirmation = Annotated[Hidden, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Slots = Annotated[int, Field(ge=1, le=10_000)]
 Cpus = Annotated[float, Field(ge=0.01, le=1024, allow_inf_nan=False)]
 Memory = Annotated[int, Field(ge=64 * MIB, le=16 * 1024 * GIB)]
@@ -43,7 +43,7 @@ class AdoptIn(In):
     host: Host
     port: int = Field(5432, ge=1, le=65535)
     user: Line
-    password: Annotated[SecretStr, Field(min_length=1, max_length=1000)]
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1000), SECRET]
     name: ServerName | None = None
     max_instances: Slots
     confirm: Confirmation | None = Field(None, description="The `confirmation` of the report that is agreed to.")
@@ -63,34 +63,37 @@ class PoolOut(Out):
     """A server. `full` is an active one without a free slot, `maintenance` one that is cordoned."""
 
     id: UUID
-    name: str
-    server_type: str
-    provisioner: str
+    name: Text
+    server_type: Text
+    provisioner: Text
     status: Shown
     status_since: datetime
-    health_status: str
-    health_message: str | None
+    health_status: Text
+    health_message: Text | None
     last_health_check: datetime | None
     cordoned: bool
-    cordon_reason: str | None
+    cordon_reason: Text | None
     manual: bool
     priority: int
     current_instances: int = Field(description="Slots that hold a database or a spare.")
     spare_instances: int = Field(description="Those of them that nobody owns yet.")
     max_instances: int
     capacity_percentage: float
-    instance_id: str | None = Field(description="Whom a dedicated server is for.")
-    customer_id: str | None
-    plan_tier: str | None
-    host: str | None
+    instance_id: Text | None = Field(description="Whom a dedicated server is for.")
+    customer_id: Text | None
+    plan_tier: Text | None
+    host: Text | None
     port: int | None
-    postgres_version: str | None
-    image: str | None = Field(description="What it runs; null where its provisioner runs no images.")
+    postgres_version: Text | None
+    image: Text | None = Field(description="What it runs; null where its provisioner runs no images.")
     cpu_limit: float
     memory_limit: int = Field(description="Bytes.")
     facts: Mapping[str, object] = Field(description="Numbers that the last health check read.")
+    tls_until: datetime | None = Field(
+        description="When its certificate ends, which is renewed a month before; null where it speaks no TLS."
+    )
     attempts: int = Field(description="Failed attempts since it last went well.")
-    last_error: str | None
+    last_error: Text | None
     created_at: datetime
     updated_at: datetime
 
@@ -124,6 +127,7 @@ class PoolOut(Out):
             cpu_limit=server.cpu_limit,
             memory_limit=server.memory_limit,
             facts=server.facts,
+            tls_until=server.tls_until,
             attempts=server.attempts,
             last_error=server.last_error,
             created_at=server.created_at,
@@ -134,7 +138,7 @@ class PoolOut(Out):
 class PoolsOut(Out):
     pools: list[PoolOut]
     total_count: int = Field(description="All that match, not only this page.")
-    next_cursor: str | None
+    next_cursor: Text | None
 
     @classmethod
     def of(cls, page: ServerPage) -> "PoolsOut":
@@ -147,9 +151,9 @@ class PoolsOut(Out):
 
 class HealthCheckOut(Out):
     pool_id: UUID
-    status: str
-    health_status: str
-    message: str | None
+    status: Text
+    health_status: Text
+    message: Text | None
     checked_at: datetime | None
 
     @classmethod
@@ -166,13 +170,13 @@ class HealthCheckOut(Out):
 class AdoptionOut(Out):
     """What was found, and what adoption would change. Nothing was changed."""
 
-    postgres_version: str
+    postgres_version: Text
     max_connections: int
     superuser: bool
     databases: Mapping[str, int] = Field(description="Names and bytes.")
-    roles: list[str]
-    changes: list[str]
-    confirmation: str = Field(description="Send it back as `confirm` to adopt just what is described here.")
+    roles: list[Text]
+    changes: list[Text]
+    confirmation: Hidden = Field(description="Send it back as `confirm` to adopt just what is described here.")
 
     @classmethod
     def of(cls, adoption: Adoption) -> "AdoptionOut":

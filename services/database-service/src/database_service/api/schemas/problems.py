@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from database_service.api.schemas.common import Passing, Text
+
 _LONGEST_NAME = 100
 _LONGEST_MESSAGE = 300
 
@@ -9,9 +11,9 @@ _LONGEST_MESSAGE = 300
 class FieldError(BaseModel):
     """One thing that is wrong with one field."""
 
-    field: str
-    message: str
-    place: str = Field("body", description="Where the field is: body, path, query or header.")
+    field: Text
+    message: Text
+    place: Text = Field("body", description="Where the field is: body, path, query or header.")
 
     @classmethod
     def of(cls, field: str, message: str, place: str = "body") -> "FieldError":
@@ -22,11 +24,11 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """RFC 9457, with a stable `code` to act on."""
 
-    type: str = Field(description="Leads to the explanation of the code.")
-    title: str
+    type: Text = Field(description="Leads to the explanation of the code.")
+    title: Text
     status: int
-    detail: str = Field(description="One sentence that names what is wrong here.")
-    instance: str = Field(description="The path that was asked for.")
-    code: str
-    request_id: str
+    detail: Text = Field(description="One sentence that names what is wrong here.")
+    instance: Passing = Field(description="The path that was asked for.")
+    code: Text
+    request_id: Text
     errors: list[FieldError] | None = None

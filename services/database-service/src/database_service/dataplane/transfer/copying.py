@@ -12,6 +12,7 @@ from pathlib import Path
 from database_service.dataplane import databases, ddl, roles
 from database_service.dataplane.connect import AdminSessions, Session
 from database_service.dataplane.ddl import Script
+from database_service.dataplane.dropping import drop_databases
 from database_service.dataplane.transfer import belongings, movers, surveying
 from database_service.dataplane.transfer.programs import Programs, Reach, write_passfile
 from database_service.dataplane.transfer.surveying import FIRST_OURS, Extension, roles_of
@@ -95,7 +96,7 @@ class Copying:
         tenant = self.passage.tenant
         standing = await databases.look(session, tenant)
         standing.refuse_foreign_roles(tenant, *self.verifiers)
-        if standing.ours or standing.foreign:
+        if standing.ours or standing.half_dropped or standing.foreign:
             raise NameTaken(f"A database {tenant.name!r} is on the target already; drop it before it is copied again.")
         owner = () if standing.owner_there else (ddl.create_owner(tenant.owner_role),)
         logins = (
@@ -220,8 +221,7 @@ async def _drop(session: Session, passage: Passage, name: str) -> None:
     """A staging of this tenant's; NameTaken where it is somebody else's. One that is not there is dropped already."""
     standing = await databases.look(session, replace(passage.tenant, name=name, physical_name=name))
     standing.refuse_foreign_databases()
-    if standing.ours:
-        await session.run(*ddl.drop_database(name))
+    await drop_databases(session, standing.ours | standing.half_dropped)
 
 
 def _foundations(found: Found, trusted: set[str], tenant_roles: Sequence[str]) -> Iterator[Script]:

@@ -41,8 +41,8 @@ ORDER BY role
 """
 
 
-async def fence(session: Session, tenant: TenantSpec, drain: timedelta) -> None:
-    """See Transfers.fence."""
+async def fence(session: Session, tenant: TenantSpec, drain: timedelta) -> str:
+    """See Transfers.fence. Gives the name of the database on its server."""
     standing = await databases.look(session, tenant)
     name, logins = standing.require_database(tenant), sorted(standing.logins)
     await session.run(ddl.joined((*map(ddl.close_login, logins), ddl.close_database(name))))
@@ -50,6 +50,7 @@ async def fence(session: Session, tenant: TenantSpec, drain: timedelta) -> None:
     if blockers := [*await others(session, name, ()), *await prepared(session, name)]:
         raise MoveBlocked(blockers)
     await session.run(ddl.unlimit_database(name))
+    return name
 
 
 async def _emptied(session: Session, name: str, logins: Sequence[str], drain: timedelta) -> None:

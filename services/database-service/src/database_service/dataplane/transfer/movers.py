@@ -24,7 +24,7 @@ from database_service.dataplane.connect import (
     farewell,
     speaking_of,
 )
-from database_service.dataplane.ddl import Script
+from database_service.dataplane.dropping import drop_databases
 from database_service.domain import naming
 from database_service.domain.errors import NameTaken
 from database_service.domain.tenancy import Admin, LoginSpec
@@ -104,10 +104,10 @@ WHERE datname::text = $1 AND shobj_description(datdba, 'pg_authid') = $2
 """
 
 
-async def shapes_of(session: Session, mover: str) -> Sequence[Script]:
-    """What drops the database in which definitions were made again for this mover."""
+async def drop_shape(session: Session, mover: str) -> None:
+    """The database in which definitions were made again for this mover, if it is there."""
     found = await session.rows(_SHAPE, naming.shape_database(mover), ddl.OWNER_MARK)
-    return [step for row in found for step in ddl.drop_database(row["name"])]
+    await drop_databases(session, (row["name"] for row in found))
 
 
 async def dismiss(sessions: AdminSessions, admin: Admin, mover: str) -> None:
@@ -116,7 +116,7 @@ async def dismiss(sessions: AdminSessions, admin: Admin, mover: str) -> None:
         found = await session.row(_LOOK, mover, ddl.MOVER_MARK, [])
         if found["there"] and not found["ours"]:
             raise _not_ours(mover)
-        await session.run(*await shapes_of(session, mover))
+        await drop_shape(session, mover)
         if found["there"]:
             await roles.shut_out(session, mover)
             await roles.forget(sessions, session, admin, mover)

@@ -10,8 +10,9 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from database_service.dataplane import databases, ddl, roles
+from database_service.dataplane import databases, roles, stopping
 from database_service.dataplane.connect import AdminSessions, OnStatement, Patience, unwatched
+from database_service.dataplane.dropping import drop_databases
 from database_service.dataplane.transfer import copying, fencing, movers, surveying
 from database_service.dataplane.transfer.comparing import Comparing, Side
 from database_service.dataplane.transfer.copying import Copying
@@ -62,7 +63,9 @@ class TenantTransfers:
 
     async def fence(self, source: Admin, tenant: TenantSpec, drain: timedelta) -> None:
         async with self._sessions.on(source) as session:
-            await fencing.fence(session, tenant, drain)
+            name = await fencing.fence(session, tenant, drain)
+        # Nobody can write any more, so what would stop writes is not needed, and must not be copied or compared.
+        await stopping.lift(self._sessions, source, name)
 
     async def copy(self, passage: Passage, folder: Path, told: Callable[[Progress], None]) -> None:
         found = await copying.look(self._sessions, passage)
@@ -94,7 +97,7 @@ class TenantTransfers:
         async with self._sessions.on(target) as session:
             for staging in stagings:
                 there = await databases.look(session, replace(tenant, name=staging, physical_name=staging))
-                await session.run(*(step for name in there.ours for step in ddl.drop_database(name)))
+                await drop_databases(session, there.ours | there.half_dropped)
 
     async def dismiss(self, admin: Admin, mover: str) -> None:
         await movers.dismiss(self._sessions, admin, mover)

@@ -7,10 +7,11 @@ import re
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from database_service.dataplane.connect import UNBENT, Moment, OnStatement
+from database_service.dataplane.transfer.relays import reached
 from database_service.domain.errors import TransferFailed
 from database_service.domain.tenancy import Admin, LoginSpec
 
@@ -107,17 +108,17 @@ class Programs:
             "--no-sync",
             "--no-tablespaces",
         ]
-        await self._effect("pg_dump", [*how, f"--file={into}", f"--dbname={reach.conninfo()}"])
+        await self._effect("pg_dump", reach, [*how, f"--file={into}"])
 
     async def dump_definitions(self, reach: Reach, into: Path) -> None:
         """All but the data, as a directory."""
         how = ["--schema-only", "--format=directory", "--no-sync", "--no-tablespaces"]
-        await self._effect("pg_dump", [*how, f"--file={into}", f"--dbname={reach.conninfo()}"])
+        await self._effect("pg_dump", reach, [*how, f"--file={into}"])
 
     async def restore(self, reach: Reach, dump: Path, contents: Path) -> None:
         """What the list of contents names, or nothing more after the first error."""
         how = [f"--jobs={self.jobs}", "--exit-on-error", "--no-tablespaces", f"--use-list={contents}"]
-        await self._effect("pg_restore", [*how, f"--dbname={reach.conninfo()}", str(dump)])
+        await self._effect("pg_restore", reach, [*how, str(dump)])
 
     async def contents(self, dump: Path) -> Sequence[str]:
         """Its table of contents: a line for each entry."""
@@ -125,13 +126,17 @@ class Programs:
 
     async def schema(self, reach: Reach) -> str:
         """The statements that would make the database without its data."""
-        said = await self._run("pg_dump", ["--schema-only", "--no-tablespaces", f"--dbname={reach.conninfo()}"])
+        said = await self._run_at("pg_dump", reach, ["--schema-only", "--no-tablespaces"])
         return said.decode(errors="surrogateescape")
 
-    async def _effect(self, program: str, arguments: Sequence[str]) -> None:
+    async def _effect(self, program: str, reach: Reach, arguments: Sequence[str]) -> None:
         self.on_statement(Moment.BEFORE, program)
-        await self._run(program, arguments)
+        await self._run_at(program, reach, arguments)
         self.on_statement(Moment.AFTER, program)
+
+    async def _run_at(self, program: str, reach: Reach, arguments: Sequence[str]) -> bytes:
+        async with reached(reach.admin) as admin:
+            return await self._run(program, [f"--dbname={replace(reach, admin=admin).conninfo()}", *arguments])
 
     async def _run(self, program: str, arguments: Sequence[str]) -> bytes:
         """What it printed. TransferFailed with what may be told of its complaints. Cancelled, it and its workers are dead."""
@@ -201,6 +206,7 @@ _SAFE = tuple(
         rf"could not extend file {_NAME}",
         r"aborting because of server version mismatch",
         r"connection to server at [^,]+, port \d+ failed",
+        r"connection to server on socket \"[^\"]+\" failed",
         r"server closed the connection unexpectedly",
         r"terminating connection due to [a-z -]+",
         r"canceling statement due to [a-z -]+",

@@ -40,4 +40,4 @@ class Shapes:
 
     async def drop(self) -> None:
         async with self.sessions.on(self.passage.target) as session:
-            await session.run(*await movers.shapes_of(session, self.passage.mover.role))
+            await movers.drop_shape(session, self.passage.mover.role)

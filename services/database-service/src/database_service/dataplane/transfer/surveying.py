@@ -66,13 +66,19 @@ WITH named AS (
            OR class = 'pg_largeobject'::regclass)
       AND NOT (class IN ('pg_proc'::regclass, 'pg_type'::regclass)
                AND EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = named.oid AND deptype = 'i'))
+      AND NOT (class = 'pg_proc'::regclass AND EXISTS (SELECT FROM pg_proc p WHERE p.oid = named.oid
+               AND pronamespace = 'pg_catalog'::regnamespace AND proname IN ('{ddl.ON_ROWS}', '{ddl.ON_OBJECTS}')))
+      AND NOT (class = 'pg_event_trigger'::regclass
+               AND EXISTS (SELECT FROM pg_event_trigger e WHERE e.oid = named.oid AND evtname = '{ddl.ON_OBJECTS}'))
       AND NOT EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
                       WHERE class = 'pg_class'::regclass AND pg_class.oid = named.oid AND n.nspname ~ '^pg_(toast|temp)')
       AND NOT (class = 'pg_namespace'::regclass
                AND EXISTS (SELECT FROM pg_namespace n WHERE n.oid = named.oid AND n.nspname ~ '^pg_(toast|temp)'))
 )
 """
-"""All that has an owner or can be granted, and is not PostgreSQL's own; `part` is a column's number."""
+"""All that has an owner or can be granted, and is not PostgreSQL's own; `part` is a column's number.
+
+Nor what stops a database that is too large: that is taken away before it is moved, and only a superuser could have made it."""
 
 _FOREIGN = f"""{_OBJECTS}
 SELECT pg_describe_object(class, oid, 0) AS what, pg_get_userbyid(owner)::text AS owner

@@ -16,6 +16,9 @@ PORT = 5432
 MOUNTED_AT = "/var/lib/postgresql"
 PGDATA = f"{MOUNTED_AT}/pgdata"
 SECRET_FILE = "admin"  # noqa: S105  the name of a file
+IDENTITY_FILE = "identity"
+MODES = {SECRET_FILE: 0o444, IDENTITY_FILE: 0o400}
+"""The administrator's is a verifier, which `initdb` reads as another account; a key is root's, who hands it to PostgreSQL."""
 ERASE = "erase"
 NODE = "node.id=="
 STOP_GRACE_S = 120
@@ -26,6 +29,9 @@ LEAST_SHARED_MEMORY = 64 * MIB
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 """What the entrypoint needs to give data to the account of PostgreSQL and to become it; the server itself has none."""
 
+ROW = "database-service.row"
+"""A label of services: what the server was as a row, for who has lost the rows. Its password is sealed."""
+
 Api = Mapping[str, Any]
 """A JSON object of the Engine API."""
 
@@ -35,7 +41,8 @@ class Stand:
     """What of a service its spec does not say: where it may run, what it is connected to, by what it is reached."""
 
     network_id: str | None
-    secret_id: str
+    secret_ids: Mapping[str, str]
+    """By name, those of `secrets_of`."""
     storage: Path | str
     """A path on every node, or the name of a volume."""
     node_id: str | None
@@ -47,8 +54,10 @@ def labels_of(options: Options, server_id: ServerId) -> dict[str, str]:
     return {PLANE: options.plane, SERVER: str(server_id)}
 
 
-def secret_name(spec: ServerSpec) -> str:
-    return f"{spec.name}-admin-v{spec.password_version}"
+def secrets_of(spec: ServerSpec) -> dict[str, str]:
+    """The file that each secret is to the server, by the secret's name: new content needs a new name."""
+    files = {f"{spec.name}-admin-v{spec.password_version}": SECRET_FILE}
+    return files | ({f"{spec.name}-identity-{spec.key_id}": IDENTITY_FILE} if spec.identity else {})
 
 
 def volume_name(spec: ServerSpec) -> str:
@@ -120,6 +129,17 @@ def had_data(service: Api) -> bool:
     return bool(service["Labels"].get(MADE) == _truth(True))
 
 
+def remembered_of(service: Api) -> str | None:
+    """What its label tells of its row."""
+    told: str | None = service["Labels"].get(ROW)
+    return told
+
+
+def remembering(service: Api, text: str | None) -> dict[str, Any]:
+    """The same service that remembers this; a label restarts nothing."""
+    return {**service, "Labels": {**service["Labels"], ROW: text}} if text is not None else {**service}
+
+
 def node_of(service: Api) -> str | None:
     """The only node it may run on; None where it may run on several."""
     names = [text.partition("==")[2] for text in constraints_of(service) if text.startswith(NODE)]
@@ -180,10 +200,11 @@ def _container(spec: ServerSpec, options: Options, stand: Stand) -> dict[str, An
         },
         "Secrets": [
             {
-                "SecretID": stand.secret_id,
-                "SecretName": secret_name(spec),
-                "File": {"Name": SECRET_FILE, "UID": "0", "GID": "0", "Mode": 0o444},
+                "SecretID": stand.secret_ids.get(name, ""),
+                "SecretName": name,
+                "File": {"Name": file, "UID": "0", "GID": "0", "Mode": MODES[file]},
             }
+            for name, file in secrets_of(spec).items()
         ],
     }
 
@@ -194,7 +215,7 @@ def _settings(spec: ServerSpec) -> list[str]:
 
 
 def _environment(spec: ServerSpec, options: Options) -> list[str]:
-    """No secret: the password is a file, and in it a verifier."""
+    """No secret: the password is a file, and in it a verifier; so is the key."""
     told = {
         "PGDATA": PGDATA,
         "POSTGRES_USER": spec.admin_user,
@@ -202,7 +223,7 @@ def _environment(spec: ServerSpec, options: Options) -> list[str]:
         "DBS_SERVER_ID": str(spec.id),
         "DBS_STORAGE": "shared" if options.shared_storage else "volume",
         "DBS_MADE": f'{{{{index .Service.Labels "{MADE}"}}}}',
-    }
+    } | ({"DBS_IDENTITY": f"/run/secrets/{IDENTITY_FILE}"} if spec.identity else {})
     return [f"{name}={value}" for name, value in told.items()]
 
 
@@ -260,7 +281,7 @@ def _truth(value: bool) -> str:
 
 def differences(has: Api, wanted: Api) -> list[str]:
     """What a running service would be restarted for. The password's version is not among it: a server reads its secret only
-    when its data is made, so a new one waits for the next restart."""
+    when its data is made, so a new one waits for the next restart. Nor is its certificate, which is renewed while it runs."""
     before, after = _facts(has), _facts(wanted)
     after["image"] = _same_image(before["image"], after["image"])
     return [

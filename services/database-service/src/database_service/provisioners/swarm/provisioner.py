@@ -67,6 +67,9 @@ class SwarmProvisioner:
         """Images may take long to come, so they have threads of their own; one that came is there for whoever asks again."""
         return await asyncio.get_running_loop().run_in_executor(self._fetching, pinned, self._engine, image)
 
+    async def remember(self, server_id: ServerId, text: str) -> None:
+        await self._apart(self._remember, server_id, text)
+
     async def list_ours(self) -> Sequence[Found]:
         return await self._apart(self._list_ours)
 
@@ -102,7 +105,7 @@ class SwarmProvisioner:
             if known and description.is_erasing(known["Spec"]):
                 raise ProvisioningFailed("it is being removed and cannot be started again")
             self._have_place(spec, known)
-            wanted = self._wanted(spec, known, self._have_secret(spec))
+            wanted = self._wanted(spec, known, self._have_secrets(spec))
             if known is None:
                 self._create(spec, wanted)
             else:
@@ -122,30 +125,31 @@ class SwarmProvisioner:
         else:
             self._hands.make_place(place)
 
-    def _have_secret(self, spec: ServerSpec) -> str:
-        """The id of the secret with this version's verifier."""
-        if known := self._secret_id(spec):
-            return known
-        name, verifier = description.secret_name(spec), scram_verifier(spec.admin_password).encode()
+    def _have_secrets(self, spec: ServerSpec) -> dict[str, str]:
+        """Their ids by their names: this version's verifier, and where it speaks TLS its key and certificate."""
+        known = {str(one["Spec"]["Name"]): str(one["ID"]) for one in self._engine.secrets(spec.id)}
+        return {
+            name: known.get(name) or self._make_secret(spec, name, file)
+            for name, file in description.secrets_of(spec).items()
+        }
+
+    def _make_secret(self, spec: ServerSpec, name: str, file: str) -> str:
         try:
-            return self._hands.create_secret(name, verifier, description.labels_of(self._options, spec.id))
+            return self._hands.create_secret(name, _content(spec, file), description.labels_of(self._options, spec.id))
         except InUse:
-            if made_meanwhile := self._secret_id(spec):
-                return made_meanwhile
+            for one in self._engine.secrets(spec.id):
+                if one["Spec"]["Name"] == name:
+                    return str(one["ID"])
             raise ProvisioningFailed(f"a secret {name} that is not ours is in the Swarm already") from None
 
-    def _secret_id(self, spec: ServerSpec) -> str | None:
-        secrets = self._engine.secrets(spec.id)
-        return next((str(one["ID"]) for one in secrets if one["Spec"]["Name"] == description.secret_name(spec)), None)
-
-    def _wanted(self, spec: ServerSpec, known: Api | None, secret_id: str) -> dict[str, object]:
+    def _wanted(self, spec: ServerSpec, known: Api | None, secret_ids: Mapping[str, str]) -> dict[str, object]:
         if spec.image is None:
             raise ProvisioningFailed("it has no image; set POSTGRES_IMAGE and order it again")
         options = self._options
         place = self._place(spec)
         stand = Stand(
             network_id=self._engine.network_id(options.network) if options.network else None,
-            secret_id=secret_id,
+            secret_ids=secret_ids,
             storage=place.directory if place else description.volume_name(spec),
             node_id=None if options.shared_storage else self._node_with_volume(known),
             published_port=self._port(spec, known) if options.publish else None,
@@ -179,6 +183,7 @@ class SwarmProvisioner:
     def _change(self, spec: ServerSpec, known: Api, wanted: Api) -> None:
         """Only where something differs; a label alone restarts nothing."""
         has = known["Spec"]
+        wanted = description.remembering(wanted, description.remembered_of(has))
         restarts = bool(description.differences(has, wanted))
         if not restarts and has["Labels"] == wanted["Labels"]:
             return
@@ -193,8 +198,18 @@ class SwarmProvisioner:
 
     def _forget_other_secrets(self, spec: ServerSpec) -> None:
         for secret in self._engine.secrets(spec.id):
-            if secret["Spec"]["Name"] != description.secret_name(spec):
+            if secret["Spec"]["Name"] not in description.secrets_of(spec):
                 self._hands.remove_secret(secret["ID"])
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+
+    def _remember(self, server_id: ServerId, text: str) -> None:
+        with _about(str(server_id)):
+            known = self._engine.service(server_id)
+            if known is None or description.remembered_of(known["Spec"]) == text:
+                return
+            with contextlib.suppress(Outdated):  # somebody changed it just now: at the next time
+                self._hands.update_service(known, description.remembering(known["Spec"], text))
 
     # -- observe ------------------------------------------------------------------------------------------------------
 
@@ -385,7 +400,7 @@ class SwarmProvisioner:
                 if place and spec.made_before and not place.has_data()
                 else []
             )
-            return [*lost, *description.differences(known["Spec"], self._wanted(spec, known, secret_id=""))]
+            return [*lost, *description.differences(known["Spec"], self._wanted(spec, known, {}))]
 
     def _list_ours(self) -> Sequence[Found]:
         traces = defaultdict[str, list[str]](list)
@@ -399,7 +414,9 @@ class SwarmProvisioner:
         named = name if kind == "service" else str(server_id)
         place = self._place_of(server_id)
         labelled = place is None or not place.is_there() or place.is_labelled()
-        return Found(server_id, named, seen.presence, seen.address, tuple(traces), labelled)
+        service = self._engine.service(server_id)
+        remembered = description.remembered_of(service["Spec"]) if service else None
+        return Found(server_id, named, seen.presence, seen.address, tuple(traces), labelled, remembered)
 
     def _all_traces(self) -> Iterator[tuple[str, str]]:
         """Everything with our label or below our storage: whose it is, and what; services first."""
@@ -432,6 +449,12 @@ class SwarmProvisioner:
         """Where its place is; where it has none, where it would be."""
         places = [StoragePlace(root, self._options.plane, server_id) for root in self._options.roots]
         return next((place for place in places if place.is_there()), places[0] if places else None)
+
+
+def _content(spec: ServerSpec, file: str) -> bytes:
+    if file == description.IDENTITY_FILE and spec.identity:
+        return spec.identity.reveal().encode()
+    return scram_verifier(spec.admin_password).encode()
 
 
 def _owner(labels: Mapping[str, str] | None) -> str:

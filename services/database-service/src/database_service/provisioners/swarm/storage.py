@@ -14,7 +14,7 @@ from uuid import UUID
 
 from database_service.domain.errors import ProvisioningFailed
 from database_service.domain.ids import ServerId
-from database_service.provisioners.runtime import fsync_directory, write_whole
+from database_service.files import fsync_directory, write_whole
 
 OWNER = "server.id"
 READABLE = 0o755

@@ -1,0 +1,2 @@
+DROP FUNCTION forget_requests(timestamptz, integer);
+DROP TABLE requests;
