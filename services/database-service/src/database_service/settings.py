@@ -141,12 +141,12 @@ class Settings(BaseSettings):
         5, description="How long a request of a burst may queue; who would have to for longer gets 503 on arrival."
     )
     api_overload_wait_s: Seconds = Field(
-        0.01,
+        0.002,
         description="The same once a request had to be refused, until a second went by without a refusal: a short queue "
         "keeps those that are let in fast.",
     )
     api_overload_at_once: int = Field(
-        4,
+        2,
         ge=1,
         le=500,
         description="Requests one API process works on at once for as long: what one processor can use.",

@@ -13,9 +13,9 @@ class Bounds:
     """Before the gate. What does not fit is refused on arrival."""
     longest_wait_s: float = 5.0
     """The most that anybody waits before the gate: the room that a burst is given."""
-    hurried_wait_s: float = 0.01
+    hurried_wait_s: float = 0.002
     """The same for as long as more comes than can be served: a queue that stands only makes everybody late."""
-    hurried_at_once: int = 4
+    hurried_at_once: int = 2
     """Inside at once for as long: enough to keep a processor and a disk busy, and no more, as the rest only takes turns."""
     calm_after_s: float = 1.0
     """Without a refusal for so long, there is room for a burst again."""

@@ -30,6 +30,7 @@ from database_service.api.routers import (
 )
 from database_service.api.routers.health import Ping
 from database_service.api.schemas.admin import ReadyOut
+from database_service.api.turning_away import STATE, TurningAway
 from database_service.auth.rate import OF_STRANGERS, OF_TOKEN, Pace, Rate
 from database_service.auth.tokens import Tokens
 from database_service.deps import Deps
@@ -66,14 +67,14 @@ def create_app(open: Open, door: Door = Door()) -> FastAPI:  # noqa: A002  `open
     """The API. `open` yields Deps for as long as the application runs."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, TurningAway]]:
         async with (
             open() as deps,
             Tokens(deps, door.strangers) as tokens,
             RequestLog(deps, door.keeping) as requests,
         ):
             app.state.deps, app.state.tokens, app.state.requests = deps, tokens, requests
-            yield
+            yield {STATE: turning_away}
 
     app = FastAPI(
         routes=[*routes()],  # not by include_router, which looks for the route of each request twice
@@ -84,9 +85,16 @@ def create_app(open: Open, door: Door = Door()) -> FastAPI:  # noqa: A002  `open
         telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is in `observability`
     )
     app.state.rate = Rate("token", door.token)
-    app.state.gate = Gate(door.bounds)
+    app.state.gate = gate = Gate(door.bounds)
+    turning_away = TurningAway(gate)
     app.state.ping_broker, app.state.readiness = door.ping_broker, Shared[ReadyOut]()
-    app.add_middleware(Doorway, gate=app.state.gate, body_limit=door.body_limit, body_timeout_s=door.body_timeout_s)
+    app.add_middleware(
+        Doorway,
+        gate=gate,
+        turning_away=turning_away,
+        body_limit=door.body_limit,
+        body_timeout_s=door.body_timeout_s,
+    )
     problems.install(app)
     _show_contract(app)
     return app

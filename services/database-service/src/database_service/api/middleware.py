@@ -1,10 +1,8 @@
 """The one middleware: request id, gate, body, access log, request log, metrics. Plain ASGI, because every request pays for it."""
 
 import asyncio
-import re
 import time
 from collections.abc import Iterable, Mapping
-from uuid import uuid4
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -12,20 +10,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from database_service.actions.record_requests import RequestLog
 from database_service.admission.gate import Gate
-from database_service.api import problems
 from database_service.api.exchange import UNMATCHED, Exchange
+from database_service.api.turning_away import NEVER_REFUSED, TurningAway, take_or_make_id
 from database_service.auth.rate import Left
 from database_service.domain.errors import Overloaded
 from database_service.observability import metrics
 from database_service.observability.logging import bind_request
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST_PATH = 200
 _CLIENT_WENT_AWAY = 499
-_TELL_EVERY_S = 1.0
-
-NEVER_REFUSED = frozenset({"/api/database/health", "/api/database/health/ready", "/api/database/metrics"})
-"""Who asks these must learn how it is just when it is bad. They cost little, whoever asks and however often."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,19 +31,21 @@ class Doorway:
     once, before anything was parsed, asked or logged.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gate, body_limit: int, body_timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, gate: Gate, turning_away: TurningAway, body_limit: int, body_timeout_s: float
+    ) -> None:
         self._app = app
         self._gate = gate
+        self._turning_away = turning_away
         self._body_limit = body_limit
         self._body_timeout_s = body_timeout_s
-        self._refusals = _Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = scope.setdefault("state", {})["request_id"] = _take_or_make_id(scope["headers"])
+        request_id = scope.setdefault("state", {})["request_id"] = take_or_make_id(scope["headers"])
         if scope["path"] in NEVER_REFUSED:
             await self._serve(scope, receive, send, began)
             return
@@ -59,8 +54,8 @@ class Doorway:
             heard = await _heard(scope, receive, self._body_limit, self._body_timeout_s)
             place = await self._gate.enter()
         except Overloaded as refusal:
-            self._refusals.count()
-            await problems.answer_of(refusal, scope["path"], request_id)(scope, receive, send)
+            answer = self._turning_away.refused(refusal, scope["path"], request_id)
+            await answer(scope, receive, send)
             return
         with place:
             await self._serve(scope, heard, send, began)
@@ -90,30 +85,6 @@ class Doorway:
             seconds = time.perf_counter() - began
             # The answer is on its way only when this task pauses; what is noted of it must not hold it up.
             asyncio.get_running_loop().call_soon(_note, requests, exchange, scope, status, seconds)
-
-
-class _Refusals:
-    """Told in one line each second: a line for each would cost more than all the rest of a refusal."""
-
-    def __init__(self) -> None:
-        self._untold = 0
-
-    def count(self) -> None:
-        if self._untold == 0:
-            asyncio.get_running_loop().call_later(_TELL_EVERY_S, self._tell)
-        self._untold += 1
-
-    def _tell(self) -> None:
-        structlog.contextvars.clear_contextvars()
-        log.info("http.refused", requests=self._untold)
-        self._untold = 0
-
-
-def _take_or_make_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    for name, value in headers:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return value.decode()
-    return uuid4().hex
 
 
 def _headers(state: Mapping[str, object]) -> Iterable[tuple[bytes, bytes]]:

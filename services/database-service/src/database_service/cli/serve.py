@@ -21,7 +21,7 @@ def api(context: typer.Context) -> None:
     """The HTTP API."""
     import uvicorn  # noqa: PLC0415  each process pays only for what it runs
 
-    from database_service.api.heads import ImpatientProtocol  # noqa: PLC0415
+    from database_service.api.turning_away import Turnstile  # noqa: PLC0415
 
     settings = _checked(context)
     alive.listening(settings.alive_dir, settings.api_port)
@@ -31,7 +31,7 @@ def api(context: typer.Context) -> None:
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http=ImpatientProtocol,
+        http=Turnstile,
         access_log=False,  # the API writes its own, with request ids
         log_config=None,
         timeout_graceful_shutdown=_DRAIN_S,

@@ -98,9 +98,27 @@ WHERE d.instance_id = $1"""
 
 async def seated(conn: Conn, instance_id: InstanceId) -> Seated | None:
     """The ready database of this instance with its newest working login. None while it is in any other state."""
-    row = await conn.fetchrow(SEATED_OF_INSTANCE, instance_id)
-    # Asked here and not in SQL: young statistics make the planner walk all ready ones instead of finding the one instance.
+    return _ready(await conn.fetchrow(SEATED_OF_INSTANCE, instance_id))
+
+
+def _ready(row: asyncpg.Record | None) -> Seated | None:
+    """Asked here and not in SQL: young statistics make the planner walk all ready ones instead of finding the one instance."""
     return _seated_of(row) if row and row["status"] == Status.READY else None
+
+
+# One round trip: who reads credentials waits for the event's commit, and need not wait for three more answers.
+SEATED_AND_NOTED = f"""
+WITH shown AS MATERIALIZED ({SEATED_OF_INSTANCE}
+), noted AS (
+  INSERT INTO events (at, actor, action, subject, subject_id, instance_id, why, request_id)
+  SELECT $2, $3, 'database.credentials_read', 'database', id, instance_id, role, $4 FROM shown WHERE status = 'ready'
+)
+SELECT * FROM shown"""
+
+
+async def seated_and_noted(conn: Conn, instance_id: InstanceId, who: Who, at: datetime) -> Seated | None:
+    """As `seated`, and where there is one, an event says who read its login."""
+    return _ready(await conn.fetchrow(SEATED_AND_NOTED, instance_id, at, who.actor, who.request_id))
 
 
 TELL = "SELECT pg_notify('database_changed', $1)"

@@ -8,7 +8,7 @@ from database_service.domain.errors import DatabaseGone, DatabaseNotFound
 from database_service.domain.ids import CustomerId, DatabaseId, InstanceId, ServerId
 from database_service.domain.plans import Plan, plan_of
 from database_service.store.rows import ROOTS
-from database_service.views.usage import OF as USAGE_OF
+from database_service.views.usage import ONE as ONE_USAGE
 from database_service.views.usage import UsageView
 
 
@@ -66,30 +66,31 @@ class DatabaseStatus:
     """None until it was first sampled."""
 
 
+# One statement, so that all of it is of one moment, and one round trip, as thousands ask for it again and again.
 STATUS = f"""
 SELECT d.id, d.instance_id, d.customer_id, d.status, d.status_since, d.plan_tier, d.server_type, d.template, d.name, d.protected,
        d.purge_after, d.attempts, d.last_error, d.created_at, d.ready_at, d.released_at, d.server_id, s.name AS server_name,
        s.status AS server_status, s.health_status AS server_health, s.host, s.port, s.postgres_version,
-       {ROOTS}, d.stop_wanted
+       {ROOTS}, d.stop_wanted,
+       ARRAY(SELECT (l.role, l.state, l.created_at, l.expires_at) FROM logins l
+             WHERE l.database_id = d.id AND l.state <> 'dropped' ORDER BY l.created_at DESC, l.id) AS logins,
+       (SELECT ({ONE_USAGE}) FROM usage u WHERE u.database_id = d.id) AS usage
 FROM databases d LEFT JOIN servers s ON s.id = d.server_id
 WHERE d.instance_id = $1 AND ($2::text IS NULL OR d.customer_id = $2)"""
-
-LOGINS = """
-SELECT role, state, created_at, expires_at FROM logins WHERE database_id = $1 AND state <> 'dropped' ORDER BY created_at DESC, id"""
 
 
 async def status(deps: Deps, instance_id: InstanceId, customer_id: CustomerId | None = None) -> DatabaseStatus:
     """DatabaseNotFound where there never was one, or it is another customer's; DatabaseGone where its data is deleted."""
-    async with deps.db.reading() as conn:
+    async with deps.db.connection() as conn:
         row = await conn.fetchrow(STATUS, instance_id, customer_id)
-        logins = await conn.fetch(LOGINS, row["id"]) if row else []
-        usage = await conn.fetchrow(USAGE_OF, row["id"]) if row else None
     if row is None:
         raise DatabaseNotFound(instance_id)
     if row["status"] == "purged":
         raise DatabaseGone(instance_id)
+    seen = dict(row)
+    logins, usage = seen.pop("logins"), seen.pop("usage")
     return DatabaseStatus(
-        database=DatabaseView(**dict(row)),
-        logins=tuple(LoginView(**dict(login)) for login in logins),
-        usage=UsageView(**dict(usage)) if usage else None,
+        database=DatabaseView(**seen),
+        logins=tuple(LoginView(*login) for login in logins),
+        usage=UsageView(*usage) if usage else None,
     )

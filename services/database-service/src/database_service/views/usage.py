@@ -33,10 +33,9 @@ class UsageView:
     level_since: datetime | None
 
 
-OF = """
-SELECT sampled_at, connections, oldest_transaction_s, transactions_per_s, blocks_per_s, temp_bytes_per_s, busy, size_bytes,
-       sized_at, level, level_since
-FROM usage WHERE database_id = $1"""
+ONE = """u.sampled_at, u.connections, u.oldest_transaction_s, u.transactions_per_s, u.blocks_per_s, u.temp_bytes_per_s, u.busy,
+ u.size_bytes, u.sized_at, u.level, u.level_since"""
+"""Of the row `u`, in the order of a `UsageView`."""
 
 # The loudest of each measure, and no more, are ranked: sorting all of a large fleet by all of them would be for nothing.
 LOUDEST = """
