@@ -21,8 +21,8 @@ from support.folders import open_folder
 
 READY = "Ctrl-C stops everything"
 START_S = 120
-STOP_S = 40
-"""Against hanging. Measured: 5 s at most with both processors taken; an orderly stop may wait 10 s for a program."""
+STOP_S = 120
+"""Against hanging. Measured: 5 s with both processors taken, once over 40 s on a machine that stood still."""
 KILL_S = 10
 
 

@@ -1,5 +1,6 @@
 """House: the whole service without its doors, over a real control database and a real tenant server."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from database_service.domain.ids import CustomerId, InstanceId, OperationId, Ser
 from database_service.domain.operations import Operation
 from database_service.domain.plans import Tier, seat_for
 from database_service.domain.policy import Policy
-from database_service.domain.servers import Address, Server
+from database_service.domain.servers import Address, Server, Status
 from database_service.provisioners.base import Provisioner
 from database_service.provisioners.external import ExternalProvisioner
 from database_service.provisioners.runtime import client_programs
@@ -48,6 +49,8 @@ EMPTY = (
     "authorities, certificates RESTART IDENTITY"
 )
 """A control database as it was migrated."""
+
+STARTING = (Status.PROVISIONING, Status.INITIALIZING)
 
 _numbers = count(1)
 
@@ -100,8 +103,13 @@ class House:
         return server.id
 
     async def settled(self, server_id: ServerId, patience: timedelta = timedelta(seconds=30)) -> Server:
+        """As it rests. A start is waited for until the patience ends: steps look ever less often at one that takes long."""
+        until = self.clock() + patience
         await server_steps.settle(self.deps, server_id, patience)
-        return await self.server(server_id)
+        while (server := await self.server(server_id)).status in STARTING and server.due_at and self.clock() < until:
+            await asyncio.sleep(min(max((server.due_at - self.clock()).total_seconds(), 0.05), 1))
+            await server_steps.settle(self.deps, server_id, patience)
+        return server
 
     async def spares(self, number: int) -> None:
         """Have this many spares built."""
