@@ -117,14 +117,16 @@ async def unlike_the_world(conn: Conn, cluster: Cluster, before: World) -> list[
         cluster.port,
     )
     roles = await conn.fetch(
-        """SELECT l.role, d.status = 'released' AND (l.state = 'pending' OR coalesce(l.expires_at <= now(), false)) AS over
+        """SELECT l.role, d.status = 'released'
+            AND (d.twin_of IS NOT NULL OR l.state = 'pending' OR coalesce(l.expires_at <= now(), false)) AS over
         FROM logins l JOIN databases d ON l.database_id IN (d.id, d.twin_of)
         JOIN servers s ON s.id = d.server_id WHERE s.host = $1 AND s.port = $2
           AND (l.state = 'active' OR l.state = 'pending' AND d.status = 'released')""",
         cluster.host,
         cluster.port,
     )
-    # Who dies between a role's making or its end and the record of it leaves it to the next step, and a released database has none.
+    # Who dies between a role's making or its end and the record of it leaves it to the next step, and a released database has none;
+    # what a move left behind has the logins that there were then, and none that was made since.
     either_way = World(frozenset(), frozenset(row["role"] for row in roles if row["over"]))
     there = (await look_at(cluster)).without(before).without(either_way)
     expected = World(
