@@ -25,6 +25,7 @@ from database_service.api.middleware import Doorway
 from database_service.api.redaction import HIDDEN, LONGEST_TEXT, redacted
 from database_service.api.schemas.databases import AllocateIn
 from database_service.api.schemas.pools import AdoptIn
+from database_service.api.turning_away import TurningAway
 from database_service.auth.tokens import Caller, new_token
 from database_service.domain.ids import TokenId
 from database_service.domain.requests import Request
@@ -250,7 +251,8 @@ async def through_the_door(web: Web, route: APIRoute, asked: bytes, status: int,
         await send({"type": "http.response.body", "body": answered})
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await Doorway(behind, web.app.state.gate, 1_000_000, 5)({**scope, "app": web.app}, receive, send)
+        gate = web.app.state.gate
+        await Doorway(behind, gate, TurningAway(gate), 1_000_000, 5)({**scope, "app": web.app}, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:  # type: ignore[arg-type]
         await client.request(min(route.methods or ()), "/", content=asked)

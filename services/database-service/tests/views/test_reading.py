@@ -38,6 +38,13 @@ def test_no_view_can_write() -> None:
         assert "db.connection(" not in text, source.name
 
 
+@pytest.mark.parametrize("sql", ["DELETE FROM tokens", "WITH gone AS (DELETE FROM tokens RETURNING 1) SELECT 1", ""])
+async def test_a_row_is_read_by_a_select_alone(house: House, sql: str) -> None:
+    with pytest.raises(ValueError, match="only a SELECT"):
+        await house.deps.db.row(sql)
+    assert (await house.deps.db.row("SELECT 7"))[0] == 7
+
+
 async def test_a_gone_server_is_shown_but_not_listed_unless_asked_for(house: House) -> None:
     pool = await house.pool()
     async with house.deps.db.transaction() as conn:

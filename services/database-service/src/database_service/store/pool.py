@@ -63,6 +63,13 @@ class Db:
         async with self.connection() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
             yield conn
 
+    async def row(self, select: str, *arguments: object) -> "asyncpg.Record | None":
+        """The first row of one SELECT, in one round trip where `reading` takes three. What begins so changes no row."""
+        if not select.lstrip().startswith("SELECT"):
+            raise ValueError("only a SELECT is sure to be one")
+        async with self.connection() as conn:
+            return await conn.fetchrow(select, *arguments)
+
 
 async def open_pool(dsn: str, *, least: int, most: int, application: str) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool for `Db`. It opens also while the database is away: connections are made when first needed."""

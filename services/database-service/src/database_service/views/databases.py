@@ -81,8 +81,7 @@ WHERE d.instance_id = $1 AND ($2::text IS NULL OR d.customer_id = $2)"""
 
 async def status(deps: Deps, instance_id: InstanceId, customer_id: CustomerId | None = None) -> DatabaseStatus:
     """DatabaseNotFound where there never was one, or it is another customer's; DatabaseGone where its data is deleted."""
-    async with deps.db.connection() as conn:
-        row = await conn.fetchrow(STATUS, instance_id, customer_id)
+    row = await deps.db.row(STATUS, instance_id, customer_id)
     if row is None:
         raise DatabaseNotFound(instance_id)
     if row["status"] == "purged":
