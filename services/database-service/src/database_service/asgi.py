@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from database_service.actions.record_requests import Keeping
 from database_service.actions.tokens import ensure_bootstrap, ensure_consumer
 from database_service.admission.bounds import Bounds
+from database_service.api import problems
 from database_service.api.app import Door, create_app
 from database_service.auth.rate import Pace
 from database_service.broker.celery import new_sender
@@ -18,6 +19,7 @@ from database_service.deps import Deps
 from database_service.domain.errors import ControlDatabaseUnavailable
 from database_service.observability.logging import configure_logging
 from database_service.settings import Settings, load_settings
+from database_service.ui import app as hub
 from database_service.wiring import open_deps
 
 _TRY_AGAIN_S = 1
@@ -50,7 +52,9 @@ def app_of(settings: Settings) -> FastAPI:
                 first.cancel()
                 await asyncio.gather(first, return_exceptions=True)
 
-    return create_app(open_with_tokens, door_of(settings))
+    app = create_app(open_with_tokens, door_of(settings))
+    hub.install(app, problems.status_of)
+    return app
 
 
 def door_of(settings: Settings) -> Door:

@@ -97,9 +97,13 @@ async def _service_error(request: Request, error: Exception) -> Response:
     return answer_of(error, request.url.path, _request_id(request))
 
 
+def status_of(error: errors.ServiceError) -> int:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
 def answer_of(error: errors.ServiceError, path: str, request_id: str) -> Response:
     """The problem that this error is, to who asked for `path`."""
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = status_of(error)
     problem = _problem(path, request_id, status, error.code, str(error), errors=_fields(error))
     return _rendered(problem, _headers(error))
 

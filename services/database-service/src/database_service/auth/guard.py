@@ -37,7 +37,7 @@ class requires:  # noqa: N801  it reads as a word: Depends(requires(Scope.ADMIN_
     async def __call__(self, request: Request) -> Asked:
         tokens: Tokens = request.app.state.tokens
         rate: Rate[TokenId] = request.app.state.rate
-        caller = await tokens.caller(token_in(request.headers.get("authorization")), _address(request))
+        caller = await tokens.caller(token_in(request.headers.get("authorization")), address_of(request))
         request.state.caller = caller  # known from here on, also where it is refused
         left = request.state.rate_left = rate.spend(caller.token_id)
         left.must_do()
@@ -57,5 +57,6 @@ class requires:  # noqa: N801  it reads as a word: Depends(requires(Scope.ADMIN_
                 raise CustomerForbidden(customer_id)
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Under which somebody counts whose token nobody holds."""
     return neighbourhood(request.client.host) if request.client else ""

@@ -1,0 +1,46 @@
+"""What a form or an address says, as values: InvalidField names what is wrong with it."""
+
+import re
+from collections.abc import Mapping
+
+from pydantic import BeforeValidator
+
+from database_service.domain.errors import InvalidField
+from database_service.domain.ids import CALLER_ID_PATTERN
+
+_LINE = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+_CALLER_ID = re.compile(CALLER_ID_PATTERN)
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+or_none = BeforeValidator(lambda told: None if told == "" else told)
+"""A choice that was left open is sent as an empty text."""
+
+
+def line(fields: Mapping[str, str], name: str) -> str | None:
+    """One line of text; None where it was left out."""
+    text = fields.get(name, "")
+    if text and not _LINE.fullmatch(text):
+        raise InvalidField(name, "must be one line of at most 200 characters")
+    return text or None
+
+
+def caller_id(fields: Mapping[str, str], name: str) -> str | None:
+    """An id as callers have them; None where it was left out."""
+    text = fields.get(name, "")
+    if text and not _CALLER_ID.fullmatch(text):
+        raise InvalidField(name, "must be 1 to 64 of A-Z a-z 0-9 . _ -")
+    return text or None
+
+
+def number(fields: Mapping[str, str], name: str, least: int, most: int) -> int | None:
+    """None where it was left out."""
+    text = fields.get(name, "")
+    if text and not (_NUMBER.fullmatch(text) and least <= int(text) <= most):
+        raise InvalidField(name, f"must be a number from {least} to {most}")
+    return int(text) if text else None
+
+
+def named(fields: Mapping[str, str], name: str) -> None:
+    """What destroys is done to what was named, and to nothing else."""
+    if fields.get("name") != name:
+        raise InvalidField("name", f"must be {name!r}, so that it is the one that is meant")

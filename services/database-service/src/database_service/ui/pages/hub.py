@@ -1,0 +1,48 @@
+"""The hub itself: the fleet at a glance, and what of it needs somebody."""
+
+from datetime import timedelta
+
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+
+from database_service.deps import Deps
+from database_service.ui.live import Fleet
+from database_service.ui.rendering import HEADERS, page
+from database_service.ui.routing import router
+from database_service.ui.visitor import Visits
+from database_service.views import drift, fleet, stats, usage
+
+RECENT = timedelta(days=1)
+
+routes = router()
+
+
+@routes.get("")
+async def hub(request: Request, visitor: Visits) -> Response:
+    return page("hub.html", request, visitor, **await _seen(request.app.state.deps))
+
+
+@routes.get("/parts/hub")
+async def part(request: Request, visitor: Visits) -> Response:
+    """What of the hub changes."""
+    return page("parts/hub.html", request, visitor, **await _seen(request.app.state.deps))
+
+
+@routes.get("/live")
+async def live(request: Request, visitor: Visits) -> Response:
+    watched: Fleet = request.app.state.hub_fleet
+    return StreamingResponse(
+        watched.changes(request.app.state.deps), media_type="text/event-stream", headers=dict(HEADERS)
+    )
+
+
+async def _seen(deps: Deps) -> dict[str, object]:
+    return {
+        "stats": await stats.stats(deps),
+        "concerns": await fleet.concerns(deps, deps.now() - RECENT),
+        "drift": await drift.count_by_kind(deps),
+        "levels": await usage.count_by_level(deps),
+        "hours": await fleet.claims_by_hour(deps, deps.now() - RECENT),
+        "pace": await fleet.allocate_pace(deps, deps.now() - timedelta(hours=1)),
+        "now": deps.now(),
+    }

@@ -1,0 +1,83 @@
+"""Long work: what goes on, how far it is, and how it is steered."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from database_service.actions import steer_operation
+from database_service.actions.move_databases import roll_back
+from database_service.deps import Deps
+from database_service.domain.errors import InvalidField, ServiceError
+from database_service.domain.ids import OperationId
+from database_service.domain.operations import AT_REST, OVER, State
+from database_service.ui.fields import or_none
+from database_service.ui.rendering import page
+from database_service.ui.routing import failed, router, see
+from database_service.ui.session import PATH
+from database_service.ui.visitor import Sends, Visits
+from database_service.views import operations
+
+OPERATIONS = f"{PATH}/operations"
+
+routes = router()
+
+Of = Annotated[State | None, or_none, Query()]
+Before = Annotated[int, Query(ge=1)]
+
+
+@routes.get("/operations")
+async def all_operations(
+    request: Request, visitor: Visits, state: Of = None, before: Before = operations.NEWEST
+) -> Response:
+    return page("operations.html", request, visitor, **await _found(request, state, before))
+
+
+@routes.get("/parts/operations")
+async def table(request: Request, visitor: Visits, state: Of = None, before: Before = operations.NEWEST) -> Response:
+    return page("parts/operations.html", request, visitor, **await _found(request, state, before))
+
+
+async def _found(request: Request, state: State | None, before: int) -> dict[str, object]:
+    found = await operations.page(request.app.state.deps, state=state, before=before)
+    return {"found": found, "state_wanted": state, "before": before, "states": list(State)}
+
+
+@routes.get("/operations/{operation_id}")
+async def operation(request: Request, visitor: Visits, operation_id: UUID) -> Response:
+    return page("operation.html", request, visitor, told=None, **await _one(request.app.state.deps, operation_id))
+
+
+@routes.get("/parts/operations/{operation_id}")
+async def part(request: Request, visitor: Visits, operation_id: UUID) -> Response:
+    return page("parts/operation.html", request, visitor, **await _one(request.app.state.deps, operation_id))
+
+
+async def _one(deps: Deps, operation_id: UUID) -> dict[str, object]:
+    found = await operations.one(deps, OperationId(operation_id))
+    done = sum(step.finished_at is not None for step in found.steps)
+    return {"operation": found, "done": done, "over": found.state in OVER, "rests": found.state in AT_REST}
+
+
+@routes.post("/operations/{operation_id}/{verb}")
+async def steer(request: Request, sent: Sends, operation_id: UUID, verb: str) -> Response:
+    """Pause, resume, cancel or roll back; where it cannot be, the page says why."""
+    deps: Deps = request.app.state.deps
+    found = await operations.one(deps, OperationId(operation_id))
+    where, who = found.id, sent.visitor.who
+    try:
+        match verb:
+            case "pause":
+                await steer_operation.pause(deps, found.id, who)
+            case "resume":
+                await steer_operation.resume(deps, found.id, who)
+            case "cancel":
+                await steer_operation.cancel(deps, found.id, who)
+            case "rollback":
+                where = (await roll_back(deps, found.id, who)).id
+            case _:
+                raise InvalidField("verb", "is none that an operation knows")
+    except ServiceError as e:
+        return failed("operation.html", request, sent.visitor, e, **await _one(deps, operation_id))
+    return see(f"{OPERATIONS}/{where}")

@@ -1,0 +1,131 @@
+"""Servers: a map and a table of all, a page for each, and what may be done with them."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from database_service.actions import cordon_server, move_databases, retire_server
+from database_service.actions.check_server import check
+from database_service.actions.order_server import order_pool
+from database_service.deps import Deps
+from database_service.domain.errors import InvalidField, ServiceError
+from database_service.domain.ids import ServerId
+from database_service.domain.plans import ServerType
+from database_service.ui.fields import line, named, number, or_none
+from database_service.ui.fleet_map import STATES, written
+from database_service.ui.rendering import page
+from database_service.ui.routing import failed, router, see
+from database_service.ui.session import PATH
+from database_service.ui.visitor import Sends, Visits
+from database_service.views import events, fleet, servers
+
+POOLS = f"{PATH}/pools"
+A_PAGE = 50
+ON_MAP = 20_000
+EVENTS = 20
+MOST_SLOTS = 10_000
+
+routes = router()
+
+Status = Annotated[servers.Shown | None, or_none, Query()]
+Kind = Annotated[ServerType | None, or_none, Query()]
+After = Annotated[int, Query(ge=0, le=2**62)]
+
+
+@routes.get("/pools")
+async def pools(
+    request: Request, visitor: Visits, status: Status = None, server_type: Kind = None, after: After = 0
+) -> Response:
+    shown = await _table(request.app.state.deps, status, server_type, after)
+    return page("pools.html", request, visitor, told=None, **shown)
+
+
+@routes.get("/parts/pools")
+async def table(
+    request: Request, visitor: Visits, status: Status = None, server_type: Kind = None, after: After = 0
+) -> Response:
+    """The table alone."""
+    return page(
+        "parts/pools.html", request, visitor, **await _table(request.app.state.deps, status, server_type, after)
+    )
+
+
+@routes.get("/parts/map")
+async def fleet_map(request: Request, visitor: Visits) -> Response:
+    cells = await fleet.cells(request.app.state.deps, ON_MAP)
+    return page("parts/map.html", request, visitor, cells=cells, map=written(cells), states=STATES)
+
+
+async def _table(deps: Deps, status: servers.Shown | None, kind: ServerType | None, after: int) -> dict[str, object]:
+    found = await servers.page(deps, status=status, server_type=kind, after=after, limit=A_PAGE)
+    return {
+        "found": found,
+        "status": status,
+        "server_type": kind,
+        "after": after,
+        "statuses": list(servers.Shown),
+        "types": list(ServerType),
+    }
+
+
+@routes.post("/pools")
+async def order(request: Request, sent: Sends) -> Response:
+    deps: Deps = request.app.state.deps
+    try:
+        server = await order_pool(
+            deps, sent.visitor.who, max_instances=number(sent.fields, "max_instances", 1, MOST_SLOTS)
+        )
+    except ServiceError as e:
+        return failed("pools.html", request, sent.visitor, e, **await _table(deps, None, None, 0))
+    return see(f"{POOLS}/{server.id}")
+
+
+@routes.get("/pools/at/{seq}")
+async def at(request: Request, visitor: Visits, seq: int) -> Response:
+    """The server at this place of the map."""
+    return see(f"{POOLS}/{await fleet.at(request.app.state.deps, seq)}")
+
+
+@routes.get("/pools/{server_id}")
+async def pool(request: Request, visitor: Visits, server_id: UUID) -> Response:
+    return page("pool.html", request, visitor, told=None, **await _server(request.app.state.deps, server_id))
+
+
+@routes.get("/parts/pools/{server_id}")
+async def pool_part(request: Request, visitor: Visits, server_id: UUID) -> Response:
+    """What of the page changes by itself; not its forms, which somebody may be filling in."""
+    return page("parts/pool.html", request, visitor, **await _server(request.app.state.deps, server_id))
+
+
+async def _server(deps: Deps, server_id: UUID) -> dict[str, object]:
+    server = await servers.one(deps, ServerId(server_id))
+    trail = await events.page(deps, subject_id=server_id, limit=EVENTS)
+    return {"server": server, "facts": sorted(server.facts.items()), "events": trail.events, "now": deps.now()}
+
+
+@routes.post("/pools/{server_id}/{verb}")
+async def do(request: Request, sent: Sends, server_id: UUID, verb: str) -> Response:
+    """What destroys asks for the server's name; where it cannot be done, the page says why."""
+    deps: Deps = request.app.state.deps
+    server = await servers.one(deps, ServerId(server_id))
+    try:
+        match verb:
+            case "check":
+                await check(deps, server.id, sent.visitor.who)
+            case "cordon":
+                await cordon_server.cordon(deps, server.id, sent.visitor.who, line(sent.fields, "reason"))
+            case "uncordon":
+                await cordon_server.uncordon(deps, server.id, sent.visitor.who)
+            case "drain":
+                named(sent.fields, server.name)
+                await move_databases.drain(deps, server.id, sent.visitor.who)
+            case "retire":
+                named(sent.fields, server.name)
+                await retire_server.retire(deps, server.id, sent.visitor.who)
+            case _:
+                raise InvalidField("verb", "is none that a server knows")
+    except ServiceError as e:
+        return failed("pool.html", request, sent.visitor, e, **await _server(deps, server_id))
+    return see(f"{POOLS}/{server_id}")

@@ -1,0 +1,72 @@
+"""The request log: who asked the API for what, and what came of it."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from database_service.ui.fields import or_none
+from database_service.ui.rendering import page
+from database_service.ui.routing import router
+from database_service.ui.visitor import Visits
+from database_service.views import requests
+
+routes = router()
+
+Line = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+@routes.get("/requests")
+async def log(
+    request: Request,
+    visitor: Visits,
+    endpoint: Line = "",
+    instance: Line = "",
+    request_id: Line = "",
+    token: Annotated[UUID | None, or_none] = None,
+    errors: bool = False,
+    since: Line = "",
+    before: Annotated[str, Query(pattern=r"^(-?\d{1,18}\.-?\d{1,19})?$")] = "",
+) -> Response:
+    """Filters that are left empty are none. `since` is a day, from its beginning in UTC."""
+    wanted = requests.Wanted(
+        since=_day(since),
+        endpoint=endpoint or None,
+        errors=errors,
+        token_id=token,
+        instance_id=instance.strip() or None,
+        request_id=request_id.strip() or None,
+    )
+    found = await requests.page(request.app.state.deps, wanted, before=_place(before))
+    asked = {
+        "endpoint": endpoint,
+        "instance": instance,
+        "request_id": request_id,
+        "token": str(token or ""),
+        "errors": "true" if errors else "",
+        "since": since,
+    }
+    older = urlencode({key: value for key, value in asked.items() if value} | {"before": _text(found.next_before)})
+    return page("requests.html", request, visitor, found=found, asked=asked, older=older)
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _text(place: requests.Place | None) -> str:
+    return f"{int(place.at.timestamp() * 1_000_000)}.{place.id}" if place else ""
+
+
+def _place(text: str) -> requests.Place | None:
+    micros, _, id_ = text.partition(".")
+    try:
+        return requests.Place(datetime.fromtimestamp(int(micros) / 1_000_000, UTC), int(id_)) if text else None
+    except (ValueError, OverflowError, OSError):
+        return None

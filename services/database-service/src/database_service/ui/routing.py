@@ -1,0 +1,66 @@
+"""Routes of the hub: what goes wrong in one becomes a page, and not a problem document."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse, Response
+from fastapi.routing import APIRoute
+
+from database_service.domain.errors import ServiceError
+from database_service.ui.rendering import HEADERS, page
+from database_service.ui.session import PATH
+from database_service.ui.visitor import Forged, NotSignedIn, Visitor
+
+SIGN_IN = f"{PATH}/sign-in"
+StatusOf = Callable[[ServiceError], int]
+
+
+class _PageRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except NotSignedIn:
+                return _to_sign_in(request)
+            except Forged as e:
+                return page("error.html", request, None, 403, title="Forbidden", told=str(e.__doc__))
+            except RequestValidationError:
+                return page("error.html", request, None, 404, title="Not found", told="There is no such page.")
+            except ServiceError as e:
+                status_of: StatusOf = request.app.state.hub_status_of
+                status = status_of(e)
+                return page("error.html", request, None, status, title=_title(status), told=str(e))
+
+        return handled
+
+
+def router() -> APIRouter:
+    """One whose routes are pages; not a part of the API's contract."""
+    return APIRouter(prefix=PATH, route_class=_PageRoute, include_in_schema=False)
+
+
+def see(where: str) -> RedirectResponse:
+    """After a form: its answer is a page, which may be loaded again without sending the form again."""
+    return RedirectResponse(where, 303, dict(HEADERS))
+
+
+def failed(template: str, request: Request, visitor: Visitor, error: ServiceError, /, **shown: object) -> Response:
+    """The page that a form was on, with what was wrong with it."""
+    status_of: StatusOf = request.app.state.hub_status_of
+    return page(template, request, visitor, status_of(error), told=str(error), **shown)
+
+
+def _to_sign_in(request: Request) -> Response:
+    if request.headers.get("hx-request"):  # a part of a page cannot be the page for signing in
+        return Response(status_code=401, headers={**HEADERS, "HX-Redirect": SIGN_IN})
+    wanted = f"?next={quote(request.url.path)}" if request.method == "GET" and request.url.path != PATH else ""
+    return see(f"{SIGN_IN}{wanted}")
+
+
+def _title(status: int) -> str:
+    return {403: "Forbidden", 404: "Not found", 409: "Not now", 429: "Too many requests"}.get(status, "Unavailable")

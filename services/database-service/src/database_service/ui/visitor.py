@@ -1,0 +1,105 @@
+"""Visitors: who looks at a page, and whether a form came from one of ours."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from database_service.auth.guard import address_of
+from database_service.auth.rate import Rate
+from database_service.auth.scopes import Scope
+from database_service.auth.tokens import Caller, Tokens
+from database_service.deps import Deps
+from database_service.domain.errors import CustomerForbidden, Unauthenticated
+from database_service.domain.ids import TokenId, Who
+from database_service.domain.secret import Secret
+from database_service.ui.session import COOKIE, Session, opened
+
+CSRF_FIELD = "csrf"
+_MOST_FIELDS = 20
+
+
+class NotSignedIn(Exception):
+    """The page for signing in is the answer."""
+
+
+class Forged(Exception):
+    """This form did not come from a page of your session. Open the page again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who is signed in, and what they may see and do."""
+
+    caller: Caller
+    who: Who
+    session: Session
+
+    @property
+    def acts(self) -> bool:
+        """Whether verbs are offered at all."""
+        return Scope.ADMIN_WRITE in self.caller.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form that a visitor has sent from one of our pages."""
+
+    visitor: Visitor
+    fields: Mapping[str, str]
+
+
+async def let_in(request: Request, token: Secret) -> Caller:
+    """Who this token lets into the hub. Unauthenticated, TooManyRequests, Forbidden, CustomerForbidden."""
+    tokens: Tokens = request.app.state.tokens
+    rate: Rate[TokenId] = request.app.state.rate
+    caller = await tokens.caller(token, address_of(request))
+    request.state.caller = caller
+    left = request.state.rate_left = rate.spend(caller.token_id)
+    left.must_do()
+    if caller.customer_id is not None:
+        raise CustomerForbidden(caller.customer_id)
+    caller.must_hold((Scope.ADMIN_READ,))
+    return caller
+
+
+async def _visitor(request: Request) -> Visitor:
+    """NotSignedIn without a session, or where its token is valid no more."""
+    deps: Deps = request.app.state.deps
+    session = opened(request.cookies.get(COOKIE, ""), deps.secrets, deps.now())
+    if session is None:
+        raise NotSignedIn
+    try:
+        caller = await let_in(request, session.token)
+    except Unauthenticated as e:
+        raise NotSignedIn from e
+    return Visitor(caller, Who(caller.name, request.state.request_id), session)
+
+
+async def _form(request: Request, visitor: Annotated[Visitor, Depends(_visitor)]) -> Form:
+    """Forged where it did not come from one of our pages."""
+    fields = await fields_of(request)
+    shown = fields.pop(CSRF_FIELD, "")
+    if not hmac.compare_digest(shown.encode(), visitor.session.csrf.reveal().encode()):
+        raise Forged
+    return Form(visitor, fields)
+
+
+async def _verb(form: Annotated[Form, Depends(_form)]) -> Form:
+    """Forbidden where the visitor may only look."""
+    form.visitor.caller.must_hold((Scope.ADMIN_WRITE,))
+    return form
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """What a form sent; files are not taken."""
+    async with request.form(max_files=0, max_fields=_MOST_FIELDS) as form:
+        return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+
+
+Visits = Annotated[Visitor, Depends(_visitor)]
+Leaves = Annotated[Form, Depends(_form)]
+"""A form that changes nothing of the fleet."""
+Sends = Annotated[Form, Depends(_verb)]

@@ -1,0 +1,52 @@
+"""Words and numbers as people read them."""
+
+import json
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+_TONES = {
+    "bad": ("unhealthy", "error", "failed", "stopped"),
+    "warn": ("degraded", "full", "maintenance", "deprovisioning", "rolling_back", "cancelled"),
+    "calm": ("unknown", "gone", "provisioning", "initializing", "waiting", "running"),
+}
+_TONE = {word: tone for tone, words in _TONES.items() for word in words}
+
+
+def tone(word: str) -> str:
+    """`good`, `warn`, `bad` or `calm`: how a state is coloured. Its word stands beside the colour always."""
+    return _TONE.get(word, "good")
+
+
+def moment(at: datetime | None) -> Markup | str:
+    """UTC, which the page's script rewrites in the reader's zone, with this on hover."""
+    if at is None:
+        return "never"
+    utc = at.astimezone(UTC)
+    text = utc.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(utc.isoformat(), text, text)
+
+
+def amount(number: float) -> str:
+    return f"{number:,.0f}".replace(",", "\u202f")
+
+
+def size(number: float | None) -> str:
+    """Bytes, with three digits and a unit."""
+    if number is None:
+        return "unknown"
+    unit = "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(number) < 1000 or unit == "TB":
+            break
+        number /= 1000
+    return f"{number:.3g} {unit}"
+
+
+def share(part: float, whole: float) -> str:
+    """Per cent, rounded down, so that 100 means all of it."""
+    return f"{int(100 * part / whole) if whole else 0} %"
+
+
+def pretty(body: object) -> str:
+    return json.dumps(body, indent=2, ensure_ascii=False)

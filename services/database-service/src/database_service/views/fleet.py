@@ -1,0 +1,134 @@
+"""The fleet as the hub sees it: whether anything about it changed, what needs attention, and a map of all servers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from database_service.deps import Deps
+from database_service.domain.errors import ServerNotFound
+from database_service.domain.ids import ServerId
+
+# Every change leaves an event; a look at a server that finds it as it was leaves only another version.
+FINGERPRINT = """
+SELECT concat_ws('.', (SELECT max(id) FROM events), count(*), sum(version)) FROM servers"""
+
+
+async def fingerprint(deps: Deps) -> str:
+    """The same text for as long as nothing changes that the hub shows."""
+    row = await deps.db.row(FINGERPRINT)
+    return str(row[0]) if row else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One server on the map."""
+
+    id: ServerId
+    seq: int
+    name: str
+    server_type: str
+    status: str
+    health_status: str
+    cordoned: bool
+    slots: int
+    free: int
+
+
+MAP = """
+SELECT s.id, s.seq, s.name, s.server_type, s.status, s.health_status, s.cordoned, s.max_instances AS slots,
+       coalesce(f.free, 0)::int AS free
+FROM servers s
+LEFT JOIN (SELECT server_id, count(*) AS free FROM slots WHERE database_id IS NULL GROUP BY server_id) f ON f.server_id = s.id
+WHERE s.status <> 'gone' ORDER BY s.seq LIMIT $1"""
+
+
+async def cells(deps: Deps, most: int) -> Sequence[Cell]:
+    """In the order they were made."""
+    async with deps.db.reading() as conn:
+        return [Cell(**dict(row)) for row in await conn.fetch(MAP, most)]
+
+
+AT = "SELECT id FROM servers WHERE seq = $1"
+
+
+async def at(deps: Deps, seq: int) -> ServerId:
+    """ServerNotFound where there is none."""
+    async with deps.db.reading() as conn:
+        found = await conn.fetchval(AT, seq)
+    if found is None:
+        raise ServerNotFound(seq)
+    return ServerId(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """A server or an operation that a person should look at."""
+
+    kind: str
+    """`server` or `operation`."""
+    id: str
+    name: str
+    state: str
+    since: datetime
+    told: str | None
+
+
+CONCERNS = """
+(SELECT 'server' AS kind, id::text, name, CASE WHEN status = 'error' THEN status ELSE health_status END AS state,
+        status_since AS since, coalesce(health_message, last_error) AS told
+ FROM servers WHERE status = 'error' OR status = 'active' AND health_status IN ('degraded', 'unhealthy')
+ ORDER BY status_since DESC LIMIT $1)
+UNION ALL
+(SELECT 'operation', id::text, kind, state, state_since, last_error FROM operations
+ WHERE state = 'failed' AND state_since > $2 ORDER BY state_since DESC LIMIT $1)"""
+
+
+async def concerns(deps: Deps, since: datetime, most: int = 20) -> Sequence[Concern]:
+    """Servers that are ill now and operations that failed since then, the newest of each kind first."""
+    async with deps.db.reading() as conn:
+        return [Concern(**dict(row)) for row in await conn.fetch(CONCERNS, most, since)]
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """How many databases were claimed in the hour that began at `at`."""
+
+    at: datetime
+    claims: int
+
+
+CLAIMS_BY_HOUR = """
+SELECT hour AS at, coalesce(claims, 0) AS claims
+FROM generate_series(date_trunc('hour', $1::timestamptz), $2::timestamptz, interval '1 hour') hour
+LEFT JOIN (SELECT date_trunc('hour', claimed_at) AS at, count(*) AS claims FROM databases
+           WHERE claimed_at >= date_trunc('hour', $1::timestamptz) GROUP BY 1) counted ON counted.at = hour
+ORDER BY hour"""
+
+
+async def claims_by_hour(deps: Deps, since: datetime) -> Sequence[Hour]:
+    """One for each hour, also for those in which none was claimed."""
+    async with deps.db.reading() as conn:
+        return [Hour(**dict(row)) for row in await conn.fetch(CLAIMS_BY_HOUR, since, deps.now())]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long answers to `POST /allocate` took, in ms. None where there were none."""
+
+    answers: int
+    p50: float | None
+    p99: float | None
+
+
+PACE = """
+SELECT count(*) AS answers, percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS p50,
+       percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) AS p99
+FROM (SELECT ms FROM requests WHERE endpoint = '/api/database/allocate' AND at >= $1 AND status < 400
+      ORDER BY at DESC LIMIT 10000) newest"""
+
+
+async def allocate_pace(deps: Deps, since: datetime) -> Pace:
+    """Of the newest 10,000 at most, by the request log."""
+    async with deps.db.reading() as conn:
+        row = await conn.fetchrow(PACE, since)
+    return Pace(**dict(row)) if row else Pace(0, None, None)

@@ -1,0 +1,299 @@
+"""Pages and verbs of the hub, over real servers."""
+
+import asyncio
+import hashlib
+import re
+
+import pytest
+
+from database_service.actions.allocate import allocate
+from database_service.auth.scopes import Scope
+from database_service.domain.servers import Status
+from database_service.ui import rendering
+from support.house import WHO, House, ask
+from support.hub import Hub, Visit
+
+STATIC = rendering.STATIC
+PAGES = ("", "/pools", "/operations", "/events", "/requests", "/drift", "/tokens", "/parts/hub", "/sign-in")
+
+
+async def test_every_page_is_sent_with_a_strict_policy_and_asks_nobody_else_for_anything(
+    hub: Hub, house: House
+) -> None:
+    pool = await house.pool()
+    async with hub.visit() as visitor:
+        for path in (*PAGES, f"/pools/{pool.id}", "/pools/not-an-id"):
+            answer = await visitor.get(path)
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert answer.headers["cache-control"] == "no-store"
+            assert answer.headers["x-frame-options"] == "DENY"
+            asked = re.findall(r'(?:src|href|action|hx-get|sse-connect)="([^"]*)"', answer.text)
+            assert [each for each in asked if not each.startswith(("/admin", "#"))] == []
+            assert not re.search(r"<script>|<style|\son\w+=|\sstyle=|hx-on", answer.text), "the policy forbids it"
+
+
+async def test_the_files_that_pages_ask_for_are_there_and_are_what_their_packages_hold(hub: Hub) -> None:
+    async with hub.visit() as visitor:
+        page = (await visitor.get()).text
+        for path in re.findall(r'(?:src|href)="/admin(/static/[^"]+)"', page):
+            assert (await visitor.get(path)).status_code == 200, path
+
+
+async def test_the_hub_tells_what_there_is_and_what_needs_somebody(hub: Hub, house: House) -> None:
+    pool = await house.pool(slots=4)
+    await house.spares(2)
+    await allocate(house.deps, ask(), WHO)
+    async with hub.visit() as visitor:
+        told = await visitor.shows()
+        assert "Servers 1 active 1" in told
+        assert "of 4" in told
+        assert "1 ready" in told
+        assert "Nothing. All servers answer" in told
+        async with house.deps.db.connection() as conn:
+            await conn.execute("UPDATE servers SET health_status = 'unhealthy', health_message = 'It is <gone>.'")
+        told = await visitor.shows("/parts/hub")
+        assert f"unhealthy {pool.name} since" in told
+        assert "It is <gone>." in told
+
+
+async def test_the_table_shows_filters_and_pages_servers(
+    hub: Hub, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("database_service.ui.pages.pools.A_PAGE", 2)
+    pools = [await house.pool(slots=1) for _ in range(3)]
+    async with hub.visit() as visitor:
+        first = await visitor.get("/pools?status=active")
+        assert [pool.name in first.text for pool in pools] == [True, True, False]
+        [following] = re.findall(r'rel="next" href="/admin([^"]+)"', first.text)
+        second = await visitor.get(following.replace("&amp;", "&"))
+        assert [pool.name in second.text for pool in pools] == [False, False, True]
+        assert "no such server" in await visitor.shows("/pools?status=full")
+        assert "no such server" in await visitor.shows("/pools?status=active&server_type=dedicated")
+
+
+async def test_a_pool_is_ordered_and_followed(hub: Hub, house: House) -> None:
+    async with hub.visit() as visitor:
+        for slots in ("0", "10001", "-1", "many", "1.5", "\u0663"):
+            answer = await visitor.post("/pools", {"max_instances": slots})
+            assert (answer.status_code, "max_instances" in answer.text) == (422, True), slots
+        answer = await visitor.post("/pools", {"max_instances": "3"})
+        assert answer.status_code == 303
+        shown = await visitor.shows(answer.headers["location"].removeprefix("/admin"))
+        assert "provisioning" in shown
+        assert "0 of 3" in shown
+        assert "server.ordered" in shown
+
+
+async def verb(visitor: Visit, where: str, what: str, **fields: str) -> tuple[int, str]:
+    answer = await visitor.post(f"{where}/{what}", fields)
+    return answer.status_code, answer.text
+
+
+async def test_the_verbs_do_what_they_say_and_destroy_only_what_was_named(hub: Hub, house: House) -> None:
+    pool = await house.pool()
+    where = f"/pools/{pool.id}"
+    async with hub.visit() as visitor:
+        assert (await verb(visitor, where, "cordon", reason="new disks"))[0] == 303
+        assert "new disks" in await visitor.shows(where)
+        assert (await house.server(pool.id)).cordoned
+        assert (await verb(visitor, where, "uncordon"))[0] == 303
+        assert not (await house.server(pool.id)).cordoned
+        assert (await verb(visitor, where, "check"))[0] == 303
+        for wrong in ("", "other", pool.name.upper() + " "):
+            status, text = await verb(visitor, where, "retire", name=wrong)
+            assert (status, "so that it is the one that is meant" in text) == (422, True)
+            assert (await verb(visitor, where, "drain", name=wrong))[0] == 422
+        assert (await verb(visitor, where, "explode", name=pool.name))[0] == 422
+        assert (await house.server(pool.id)).status is Status.ACTIVE
+        assert not (await house.server(pool.id)).cordoned
+        assert (await verb(visitor, where, "drain", name=pool.name))[0] == 303
+        assert (await house.server(pool.id)).cordoned
+        assert (await verb(visitor, where, "retire", name=pool.name))[0] == 303
+        assert (await house.server(pool.id)).status is Status.DEPROVISIONING
+
+
+async def test_what_cannot_be_done_is_said_on_the_page(hub: Hub, house: House) -> None:
+    pool = await house.pool()
+    await allocate(house.deps, ask(), WHO)
+    async with hub.visit() as visitor:
+        status, text = await verb(visitor, f"/pools/{pool.id}", "retire", name=pool.name)
+        assert status == 409
+        assert f"<h1>{pool.name}</h1>" in text
+        assert 'role="alert"' in text
+
+
+async def test_what_is_not_there_is_a_page_that_says_so(hub: Hub) -> None:
+    nobody = "00000000-0000-4000-8000-000000000000"
+    async with hub.visit() as visitor:
+        for path in (f"/pools/{nobody}", "/pools/at/7", "/pools/nonsense", "/pools?after=-1", "/events?before=0"):
+            answer = await visitor.get(path)
+            assert answer.status_code == 404, path
+            assert "<h1>Not found</h1>" in answer.text
+
+
+async def test_an_operation_is_followed_and_steered(hub: Hub, house: House) -> None:
+    pool = await house.pool()
+    await house.pool()
+    await allocate(house.deps, ask(), WHO)
+    async with hub.visit() as visitor:
+        assert "none yet" in await visitor.shows("/operations")
+        await verb(visitor, f"/pools/{pool.id}", "drain", name=pool.name)
+        listed = await visitor.get("/operations?state=pending")
+        [found] = re.findall(r'href="/admin(/operations/[0-9a-f-]{36})"', listed.text)
+        assert "pending" in await visitor.shows(found)
+        status, text = await verb(visitor, found, "rollback")
+        assert (status, 'role="alert"' in text) == (409, True)
+        assert (await verb(visitor, found, "explode"))[0] == 422
+        assert (await verb(visitor, found, "cancel"))[0] == 303
+        assert "cancelled" in await visitor.shows(found)
+        assert "none yet" in await visitor.shows("/parts/operations?state=failed")
+
+
+async def test_requests_are_shown_as_far_as_they_may_be_and_found_again(hub: Hub, house: House) -> None:
+    await house.pool()
+    await hub.web.allocate("one")
+    await hub.web.allocate("two", tier="no such plan")
+    await hub.logged()
+    async with hub.visit() as visitor:
+        told = await visitor.shows("/requests?instance=one")
+        assert "POST /api/database/allocate one 200" in told
+        assert '"db_password": "***"' in told
+        assert "422" not in told
+        assert "422 invalid_request" in await visitor.shows("/requests?errors=true")
+        assert "No such request" in await visitor.shows("/requests?endpoint=/nowhere")
+        assert "No such request" in await visitor.shows("/requests?since=2999-01-01")
+        for before in ("nonsense", "1.2.3", "9" * 18 + "." + "9" * 19):
+            assert (await visitor.get(f"/requests?before={before}")).status_code in (200, 404)
+
+
+async def test_the_log_is_read_page_by_page(hub: Hub, house: House) -> None:
+    for number in range(60):
+        await hub.web.client.get(f"/databases/nobody-{number}")
+    await hub.logged()
+    seen: set[str] = set()
+    async with hub.visit() as visitor:
+        path = "/requests?errors=true"
+        while path:
+            answer = await visitor.get(path)
+            seen.update(re.findall(r">(nobody-\d+)<", answer.text))
+            older = re.findall(r'rel="next" href="/admin([^"]+)"', answer.text)
+            path = older[0].replace("&amp;", "&") if older else ""
+    assert len(seen) == 60
+
+
+async def test_a_look_for_drift_is_asked_for_and_what_was_found_is_removed_as_it_was_shown(
+    hub: Hub, house: House
+) -> None:
+    async with hub.visit() as visitor:
+        assert "Nobody has looked yet" in await visitor.shows("/drift")
+        assert (await visitor.post("/drift/find")).status_code == 303
+        assert "another look is wanted" in await visitor.shows("/drift")
+        nobody = "00000000-0000-4000-8000-000000000000"
+        for what in ("offer", "confirm"):
+            answer = await visitor.post(f"/drift/{nobody}/{what}", {"confirmation": "x"})
+            assert (answer.status_code, 'role="alert"' in answer.text) == (404, True)
+
+
+async def test_tokens_are_issued_shown_once_and_revoked_by_name(hub: Hub) -> None:
+    async with hub.visit() as visitor:
+        await visitor.get("/tokens")
+        for fields, told in (
+            ({"name": "new"}, "scopes"),
+            ({"name": "new", "admin:read": "on", "days": "many"}, "days"),
+            ({"name": "", "admin:read": "on"}, "name"),
+            ({"name": "new", "admin:read": "on", "customer": "c-1"}, "customer"),
+        ):
+            answer = await visitor.post("/tokens", fields)
+            assert (answer.status_code, told in answer.text) == (422, True), fields
+        made = await visitor.post("/tokens", {"name": "new", "admin:read": "on", "days": "7"})
+        assert made.status_code == 201
+        [text] = re.findall(r">(dbs_[\w-]{40,})<", made.text)
+        assert text not in (await visitor.get("/tokens")).text
+        async with hub.stranger() as other:
+            assert (await other.browser.post("/admin/sign-in", data={"token": text})).status_code == 303
+        [where] = re.findall(r'action="/admin(/tokens/[^"]+)/revoke"', made.text.partition(">new<")[2])[:1]
+        assert (await visitor.post(f"{where}/revoke", {"name": "other"})).status_code == 422
+        assert (await visitor.post(f"{where}/revoke", {"name": "new"})).status_code == 303
+        assert "revoked" in await visitor.shows("/tokens")
+
+
+async def test_a_token_gives_no_scope_that_it_does_not_hold(hub: Hub, house: House) -> None:
+    async with hub.visit([Scope.ADMIN_READ, Scope.ADMIN_WRITE]) as visitor:
+        assert "databases:secrets" not in (await visitor.get("/tokens")).text.partition("Issue a token")[2]
+        answer = await visitor.post("/tokens", {"name": "more", "databases:secrets": "on"})
+        assert (answer.status_code, "databases:secrets" in answer.text) == (403, True)
+    assert await house.value("SELECT count(*) FROM tokens WHERE name = 'more'") == 0
+
+
+async def test_events_are_found_by_instance_and_by_what_they_are_about(hub: Hub, house: House) -> None:
+    pool = await house.pool()
+    await allocate(house.deps, ask("one"), WHO)
+    await allocate(house.deps, ask("two"), WHO)
+    async with hub.visit() as visitor:
+        of_one = await visitor.shows("/events?instance=one")
+        assert "one" in of_one
+        assert " two " not in of_one
+        assert "server.ordered" in await visitor.shows(f"/events?subject={pool.id}")
+        assert "Nothing happened to that" in await visitor.shows("/events?instance=nobody")
+
+
+async def test_an_instance_named_like_a_tag_is_text(hub: Hub, house: House) -> None:
+    await house.pool()
+    async with hub.visit() as visitor:
+        answer = await visitor.get('/events?instance="><script>alert(1)</script>')
+        assert "<script>alert" not in answer.text
+
+
+async def test_the_stream_tells_of_a_change_and_holds_no_place_of_the_gate(hub: Hub, house: House) -> None:
+    pool = await house.pool()
+    async with hub.visit() as visitor, asyncio.timeout(20):
+        cookies = "; ".join(f"{name}={value}" for name, value in visitor.browser.cookies.items())
+        told: asyncio.Queue[bytes] = asyncio.Queue()
+        scope = {
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET",
+            "scheme": "http", "path": "/admin/live", "raw_path": b"/admin/live", "query_string": b"", "root_path": "",
+            "headers": [(b"host", b"test"), (b"cookie", cookies.encode())], "client": ("127.0.0.1", 1), "server": ("test", 80),
+        }  # fmt: skip
+
+        async def receive() -> dict[str, object]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: "dict[str, object]") -> None:
+            if body := message.get("body"):
+                assert isinstance(body, bytes)
+                told.put_nowait(body)
+
+        stream = asyncio.create_task(hub.web.app(scope, receive, send))  # type: ignore[arg-type]
+        first = await told.get()
+        assert first.startswith(b"event: fleet\n")
+        assert hub.web.app.state.gate.inside == 0
+        async with house.deps.db.connection() as conn:
+            await conn.execute("UPDATE servers SET version = version + 1 WHERE id = $1", pool.id)
+        assert await told.get() != first
+        stream.cancel()
+        await asyncio.gather(stream, return_exceptions=True)
+
+
+async def test_the_request_log_keeps_no_token_that_was_typed_in(hub: Hub, house: House) -> None:
+    token = await hub.token()
+    async with hub.stranger() as stranger:
+        await stranger.browser.post("/admin/sign-in", data={"token": token})
+        await stranger.browser.post("/admin/sign-in", data={"token": "dbs_mistyped-secret"})
+    await hub.logged()
+    kept = await house.value("SELECT string_agg(r::text, ' ') FROM requests r WHERE endpoint LIKE '/admin%'")
+    assert isinstance(kept, str)
+    assert token not in kept
+    assert "mistyped" not in kept
+    assert "/admin/sign-in" in kept
+
+
+def test_what_is_served_of_others_is_named_with_its_version_and_licence() -> None:
+    told = (STATIC / "vendor" / "README.md").read_text()
+    files = list((STATIC / "vendor").glob("*.js"))
+    assert files
+    for path in files:
+        [line] = [line for line in told.splitlines() if f"| {path.name} |" in line]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in line

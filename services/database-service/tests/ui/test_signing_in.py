@@ -1,0 +1,138 @@
+"""Who gets in, for how long, and what a form from elsewhere comes to."""
+
+from datetime import timedelta
+
+import pytest
+
+from database_service.actions.tokens import revoke
+from database_service.auth.scopes import Scope
+from database_service.domain.ids import TokenId
+from database_service.ui.session import COOKIE, LASTS
+from support.house import WHO, House
+from support.hub import Hub
+
+PAGES = (
+    *("", "/pools", "/operations", "/events", "/requests", "/drift", "/tokens"),
+    *("/parts/hub", "/parts/pools", "/parts/map", "/parts/operations", "/live"),
+)
+READER = (Scope.ADMIN_READ,)
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_without_a_session_every_page_is_the_one_for_signing_in(hub: Hub, page: str) -> None:
+    async with hub.stranger() as stranger:
+        answer = await stranger.get(page)
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/admin/sign-in")
+        part = await stranger.get(page, headers={"HX-Request": "true"})
+        assert (part.status_code, part.headers["hx-redirect"]) == (401, "/admin/sign-in")
+
+
+async def test_signing_in_leads_to_the_page_that_was_asked_for_and_nowhere_else(hub: Hub) -> None:
+    async with hub.stranger() as stranger:
+        asked = await stranger.get("/events")
+        assert asked.headers["location"] == "/admin/sign-in?next=/admin/events"
+        for wanted, where in (
+            ("/admin/events", "/admin/events"),
+            ("https://elsewhere.example/admin", "/admin"),
+            ("//elsewhere.example", "/admin"),
+            ("/admin\\@elsewhere.example", "/admin"),
+            ("/adminelsewhere", "/admin"),
+        ):
+            answer = await stranger.browser.post("/admin/sign-in", data={"token": await hub.token(), "next": wanted})
+            assert (answer.status_code, answer.headers["location"]) == (303, where)
+
+
+@pytest.mark.parametrize("token", ["", "dbs_nobody", "x" * 300, "\u2603"])
+async def test_a_token_that_nobody_has_does_not_get_in(hub: Hub, token: str) -> None:
+    async with hub.stranger() as stranger:
+        answer = await stranger.browser.post("/admin/sign-in", data={"token": token})
+        assert answer.status_code == 401
+        assert "Nobody has this token" in answer.text
+        assert COOKIE not in answer.cookies
+
+
+async def test_a_token_without_the_scope_or_of_one_customer_is_told_so(hub: Hub) -> None:
+    async with hub.stranger() as stranger:
+        for token, told in (
+            (await hub.token([Scope.DATABASES_READ]), "admin:read"),
+            (await hub.token([Scope.DATABASES_READ], customer="c-1"), "c-1"),
+        ):
+            answer = await stranger.browser.post("/admin/sign-in", data={"token": token})
+            assert answer.status_code == 403
+            assert told in answer.text
+
+
+async def test_the_cookie_is_kept_from_scripts_and_other_sites_and_tells_nothing(hub: Hub) -> None:
+    token = await hub.token()
+    async with hub.stranger() as stranger:
+        answer = await stranger.browser.post("/admin/sign-in", data={"token": token})
+        cookie = answer.headers["set-cookie"]
+        for said in ("HttpOnly", "SameSite=lax", "Path=/admin", f"Max-Age={int(LASTS.total_seconds())}"):
+            assert said in cookie
+        assert token not in cookie
+        secure = await stranger.browser.post("https://test/admin/sign-in", data={"token": token})
+        assert "Secure" in secure.headers["set-cookie"]
+
+
+async def test_a_session_ends_after_its_time_with_its_token_and_when_it_is_tampered_with(
+    hub: Hub, house: House
+) -> None:
+    token, headers = await hub.web.token(READER)
+    async with hub.stranger() as visitor:
+        text = headers["Authorization"].removeprefix("Bearer ")
+        await visitor.browser.post("/admin/sign-in", data={"token": text})
+        assert (await visitor.get()).status_code == 200
+
+        good = visitor.browser.cookies[COOKIE]
+        for bad in (good[:-4] + "AAAA", "", "nonsense", good[4:]):
+            visitor.browser.cookies.clear()
+            assert (await visitor.get(headers={"Cookie": f"{COOKIE}={bad}"})).status_code == 303
+            visitor.browser.cookies.set(COOKIE, good, domain="test", path="/admin")
+
+        await revoke(house.deps, TokenId(token.id), WHO)
+        hub.web.app.state.tokens._remembered.clear()  # as its notification does, a moment later
+        assert (await visitor.get()).status_code == 303
+
+
+async def test_a_session_does_not_outlive_its_hours(hub: Hub, house: House) -> None:
+    async with hub.visit() as visitor:
+        house.clock.forward(LASTS - timedelta(minutes=1))
+        assert (await visitor.get()).status_code == 200
+        house.clock.forward(timedelta(minutes=2))
+        assert (await visitor.get()).status_code == 303
+
+
+async def test_signing_out_ends_it(hub: Hub) -> None:
+    async with hub.visit() as visitor:
+        assert (await visitor.post("/sign-out")).headers["location"] == "/admin/sign-in"
+        assert (await visitor.get()).status_code == 303
+
+
+async def test_a_form_from_elsewhere_changes_nothing(hub: Hub, house: House) -> None:
+    async with hub.visit() as visitor, hub.visit() as other:
+        for csrf in ("", "guess", other.csrf, "\u2603"):
+            answer = await visitor.post("/pools", csrf=csrf)
+            assert (answer.status_code, "did not come from a page" in answer.text) == (403, True)
+    assert await house.value("SELECT count(*) FROM servers") == 0
+
+
+@pytest.mark.parametrize("verb", ["check", "cordon", "uncordon", "drain", "retire"])
+async def test_who_may_only_look_sees_no_verb_and_is_refused_when_forging_one(
+    hub: Hub, house: House, verb: str
+) -> None:
+    pool = await house.pool()
+    async with hub.visit(READER) as visitor:
+        page = await visitor.get(f"/pools/{pool.id}")
+        assert page.text.count("<form") == 1, "signing out"
+        assert 'action="/admin/pools"' not in (await visitor.get("/pools")).text.replace(
+            'method="get" action="/admin/pools"', ""
+        )
+        answer = await visitor.post(f"/pools/{pool.id}/{verb}", {"name": pool.name})
+        assert (answer.status_code, "admin:write" in answer.text) == (403, True)
+        for form in ("/pools", "/tokens", "/drift/find"):
+            assert (await visitor.post(form)).status_code == 403
+        assert (await visitor.get("/tokens")).status_code == 403
+        assert (await visitor.post("/sign-out")).status_code == 303
+    after = await house.server(pool.id)
+    assert (after.status, after.cordoned) == (pool.status, False)
