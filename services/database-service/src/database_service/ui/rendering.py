@@ -45,6 +45,8 @@ def _environment() -> Environment:
         share=words.share,
         tone=words.tone,
         pretty=words.pretty,
+        called=words.called,
+        fact=words.fact,
     )
     return environment
 

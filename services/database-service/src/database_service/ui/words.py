@@ -48,5 +48,37 @@ def share(part: float, whole: float) -> str:
     return f"{int(100 * part / whole) if whole else 0} %"
 
 
+def span(seconds: float) -> str:
+    """`90 s`, `25 min`, `3.5 h`, `12 d`."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def called(name: str) -> str:
+    """The name of a fact without its unit."""
+    for unit in ("_bytes", "_s"):
+        name = name.removesuffix(unit)
+    return name.replace("_", " ")
+
+
+def fact(value: object, name: str) -> Markup | str:
+    """What a server's facts say, by the unit that a name ends with."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case str() if name.endswith("_at"):
+            return moment(datetime.fromisoformat(value))
+        case int() | float() if name.endswith("_bytes"):
+            return size(value)
+        case int() | float() if name.endswith("_s"):
+            return span(value)
+        case int():
+            return amount(value)
+        case _:
+            return str(value)
+
+
 def pretty(body: object) -> str:
     return json.dumps(body, indent=2, ensure_ascii=False)
