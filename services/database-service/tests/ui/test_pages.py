@@ -8,13 +8,25 @@ import pytest
 
 from database_service.actions.allocate import allocate
 from database_service.auth.scopes import Scope
+from database_service.domain.answers import Allocation
 from database_service.domain.servers import Status
 from database_service.ui import rendering
 from support.house import WHO, House, ask
 from support.hub import Hub, Visit
 
 STATIC = rendering.STATIC
-PAGES = ("", "/pools", "/operations", "/events", "/requests", "/drift", "/tokens", "/parts/hub", "/sign-in")
+PAGES = (
+    "",
+    "/pools",
+    "/databases",
+    "/operations",
+    "/events",
+    "/requests",
+    "/drift",
+    "/tokens",
+    "/parts/hub",
+    "/sign-in",
+)
 
 
 async def test_every_page_is_sent_with_a_strict_policy_and_asks_nobody_else_for_anything(
@@ -131,6 +143,79 @@ async def test_what_is_not_there_is_a_page_that_says_so(hub: Hub) -> None:
             answer = await visitor.get(path)
             assert answer.status_code == 404, path
             assert "<h1>Not found</h1>" in answer.text
+
+
+async def test_a_database_is_found_and_shown_with_what_it_may_use(hub: Hub, house: House) -> None:
+    pool = await house.pool()
+    await allocate(house.deps, ask("one"), WHO)
+    async with hub.visit() as visitor:
+        found = await visitor.get("/databases?instance=one")
+        assert found.headers["location"] == "/admin/databases/one"
+        told = await visitor.shows("/databases/one")
+        for said in (
+            "State ready",
+            "Customer c-1",
+            "Plan free, shared",
+            pool.name,
+            "not measured yet",
+            "database.built",
+        ):
+            assert said in told, said
+        assert (await visitor.get("/databases/nobody")).status_code == 404
+        odd = await visitor.get("/databases?instance=a/b")
+        assert (odd.status_code, "A-Z a-z" in odd.text) == (422, True)
+
+
+async def test_credentials_are_shown_when_asked_for_and_that_is_noted(hub: Hub, house: House) -> None:
+    await house.pool()
+    allocated = await allocate(house.deps, ask("one"), WHO)
+    assert isinstance(allocated, Allocation)
+    async with hub.visit() as visitor:
+        page = await visitor.get("/databases/one")
+        assert allocated.password.reveal() not in page.text
+        assert "database.credentials_read" not in page.text
+        shown = await visitor.post("/databases/one/reveal")
+        assert allocated.password.reveal() in shown.text
+        assert shown.headers["cache-control"] == "no-store"
+        again = await visitor.get("/databases/one")
+        assert allocated.password.reveal() not in again.text
+        assert "database.credentials_read" in again.text
+    async with hub.visit([Scope.ADMIN_READ, Scope.ADMIN_WRITE]) as visitor:
+        page = await visitor.get("/databases/one")
+        assert "/reveal" not in page.text
+        assert "/rotate" not in page.text
+        for what in ("reveal", "rotate", "release"):
+            assert (await visitor.post(f"/databases/one/{what}", {"name": "one"})).status_code == 403
+
+
+async def test_the_verbs_of_a_database_do_what_they_say_and_take_away_only_what_was_named(
+    hub: Hub, house: House
+) -> None:
+    await house.pool()
+    await house.pool()
+    await allocate(house.deps, ask("one"), WHO)
+    async with hub.visit() as visitor:
+        where = "/databases/one"
+        await visitor.get(where)
+        assert (await verb(visitor, where, "rotate"))[0] == 303
+        assert len(await house.logins("one")) == 2
+        assert (await verb(visitor, where, "protect"))[0] == 303
+        assert (await verb(visitor, where, "release", name="one"))[0] == 409
+        assert (await verb(visitor, where, "unprotect"))[0] == 303
+        assert (await verb(visitor, where, "plan", plan_tier="no such plan"))[0] == 422
+        assert (await verb(visitor, where, "plan", plan_tier="starter"))[0] == 303
+        assert (await house.database("one")).plan_tier == "starter"
+        for what in ("release", "move"):
+            status, text = await verb(visitor, where, what, name="other")
+            assert (status, "so that it is the one that is meant" in text) == (422, True)
+        assert (await verb(visitor, where, "undelete"))[0] == 409
+        assert (await verb(visitor, where, "release", name="one", why="moved out"))[0] == 303
+        assert "moved out" in await visitor.shows(where)
+        assert (await verb(visitor, where, "undelete"))[0] == 303
+        assert (await verb(visitor, where, "explode"))[0] == 422
+        status, _ = await verb(visitor, where, "move", name="one")
+        assert status == 303
+        assert "move pending" in (await visitor.shows("/operations"))
 
 
 async def test_an_operation_is_followed_and_steered(hub: Hub, house: House) -> None:

@@ -12,7 +12,7 @@ from support.house import WHO, House
 from support.hub import Hub
 
 PAGES = (
-    *("", "/pools", "/operations", "/events", "/requests", "/drift", "/tokens"),
+    *("", "/pools", "/databases", "/operations", "/events", "/requests", "/drift", "/tokens"),
     *("/parts/hub", "/parts/pools", "/parts/map", "/parts/operations", "/live"),
 )
 READER = (Scope.ADMIN_READ,)
@@ -115,6 +115,16 @@ async def test_a_form_from_elsewhere_changes_nothing(hub: Hub, house: House) -> 
             answer = await visitor.post("/pools", csrf=csrf)
             assert (answer.status_code, "did not come from a page" in answer.text) == (403, True)
     assert await house.value("SELECT count(*) FROM servers") == 0
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_nobody_is_signed_in_by_another_sites_page(hub: Hub, site: str) -> None:
+    async with hub.stranger() as stranger:
+        answer = await stranger.browser.post(
+            "/admin/sign-in", data={"token": await hub.token()}, headers={"Sec-Fetch-Site": site}
+        )
+        assert answer.status_code == 403
+        assert COOKIE not in answer.cookies
 
 
 @pytest.mark.parametrize("verb", ["check", "cordon", "uncordon", "drain", "retire"])

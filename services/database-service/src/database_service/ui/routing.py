@@ -63,4 +63,6 @@ def _to_sign_in(request: Request) -> Response:
 
 
 def _title(status: int) -> str:
-    return {403: "Forbidden", 404: "Not found", 409: "Not now", 429: "Too many requests"}.get(status, "Unavailable")
+    return {403: "Forbidden", 404: "Not found", 410: "Gone", 409: "Not now", 429: "Too many requests"}.get(
+        status, "Unavailable"
+    )
