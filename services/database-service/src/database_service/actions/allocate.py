@@ -13,6 +13,9 @@ from database_service.domain.databases import TEMPLATES, Ask, Database, Status
 from database_service.domain.errors import (
     AskDiffers,
     DatabaseGone,
+    DatabaseMoving,
+    DatabaseNotFound,
+    DatabaseNotReady,
     DatabaseReleased,
     InvalidField,
     Overloaded,
@@ -136,6 +139,18 @@ def refuse_ended(database: Database) -> None:
             raise DatabaseGone(instance)
         case Status.RELEASING | Status.RELEASED:
             raise DatabaseReleased(instance, database.purge_after)
+
+
+def ready_one(instance_id: InstanceId, database: Database | None) -> Database:
+    """It, where it serves. DatabaseNotFound, DatabaseReleased, DatabaseGone, DatabaseMoving, DatabaseNotReady."""
+    if database is None:
+        raise DatabaseNotFound(instance_id)
+    refuse_ended(database)
+    if database.status is Status.MOVING:
+        raise DatabaseMoving(instance_id)
+    if database.status is not Status.READY:
+        raise DatabaseNotReady(instance_id, database.status)
+    return database
 
 
 async def current_answer(deps: Deps, instance_id: InstanceId) -> Allocation | Pending:

@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from database_service.actions.allocate import current_answer, refuse_ended
+from database_service.actions.allocate import current_answer, ready_one
 from database_service.actions.await_database import until
 from database_service.deps import Deps
 from database_service.domain.answers import Allocation, Pending
-from database_service.domain.databases import Database, Login, LoginState, Status
-from database_service.domain.errors import DatabaseMoving, DatabaseNotFound, DatabaseNotReady, TooManyLogins
+from database_service.domain.databases import Database, Login, LoginState
+from database_service.domain.errors import TooManyLogins
 from database_service.domain.ids import DatabaseId, InstanceId, Who
 from database_service.reconcilers import databases as database_steps
 from database_service.reconcilers.newborn import add_login
@@ -26,7 +26,7 @@ async def rotate(
     Raises DatabaseNotFound, DatabaseNotReady, DatabaseReleased, DatabaseGone, TooManyLogins.
     """
     async with deps.db.transaction() as conn:
-        database = await _ready(conn, instance_id)
+        database = ready_one(instance_id, await databases.lock_of_instance(conn, instance_id))
         wanted = await _want_login(conn, deps, database, overlap, request_key)
         if wanted:
             await databases.look_now(conn, database.id, deps.now())
@@ -47,18 +47,6 @@ async def _until_made(deps: Deps, instance_id: InstanceId, database_id: Database
 async def _pending(deps: Deps, database_id: DatabaseId) -> bool:
     async with deps.db.connection() as conn:
         return any(login.state is LoginState.PENDING for login in await logins.alive(conn, database_id))
-
-
-async def _ready(conn: Conn, instance_id: InstanceId) -> Database:
-    database = await databases.lock_of_instance(conn, instance_id)
-    if database is None:
-        raise DatabaseNotFound(instance_id)
-    refuse_ended(database)
-    if database.status is Status.MOVING:
-        raise DatabaseMoving(instance_id)
-    if database.status is not Status.READY:
-        raise DatabaseNotReady(instance_id, database.status)
-    return database
 
 
 async def _want_login(
