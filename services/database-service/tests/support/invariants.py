@@ -162,13 +162,12 @@ async def locked_out(conn: Conn, secrets: SecretBox) -> list[str]:
 
 
 async def _lets_in(address: Address, database: str, role: str, password: str) -> bool:
+    """Nor does a server that is not there: that of a released database goes with it."""
     try:
         conn = await asyncpg.connect(
             host=address.host, port=address.port, user=role, password=password, database=database, timeout=10
         )
-    except asyncpg.InvalidAuthorizationSpecificationError:
-        return False
-    except asyncpg.InvalidCatalogNameError:
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, OSError):
         return False
     await conn.close()
     return True
