@@ -48,6 +48,15 @@ UNION ALL
 SELECT format('a login of %s is still to be made', d.instance_id) FROM logins l JOIN databases d ON d.id = l.database_id
 WHERE l.state = 'pending' AND d.status = 'ready'"""
 
+ENDING = """
+SELECT format('%s is still there, released until %s', coalesce(instance_id, name), purge_after) FROM databases
+WHERE status = 'released' AND NOT protected
+UNION ALL
+SELECT format('%s is still to be dropped from %s', d.name, s.name) FROM databases d JOIN servers s ON s.id = d.server_id
+WHERE d.status = 'purged' AND s.status = 'active'
+UNION ALL
+SELECT format('%s is still to be removed', name) FROM servers WHERE status = 'deprovisioning' AND due_at < now() + interval '5 s'"""
+
 EVENTS = """
 SELECT instance_id, action, count(*) AS number FROM events WHERE instance_id IS NOT NULL GROUP BY 1, 2"""
 POOL_EVENTS = (
@@ -108,7 +117,12 @@ async def check(system: System, clients: Sequence[Client], races: Iterable[Race]
     try:
         await conn.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
         unrest, quiet_s = await _until_quiet(conn)
-        looks = [_rows(conn, system), _world(conn, system, counted), _events(conn, clients, counted)]
+        looks = [
+            _rows(conn, system),
+            _until_ended(conn),
+            _world(conn, system, counted),
+            _events(conn, clients, counted),
+        ]
         found += [*unrest, *[what for look in looks for what in await _seen(look)]]
         found += await _seen(_told(system, clients, races, counted))
         history = await complaints(conn, HISTORY, NAME.findall(" ".join(found)))
@@ -153,6 +167,16 @@ async def _until_quiet(conn: "asyncpg.Connection[asyncpg.Record]") -> tuple[list
         if calm == 3 or took > QUIET_S:
             return [f"after {took:.0f} s: {what}" for what in unrest], took
         await asyncio.sleep(LOOK_S)
+
+
+async def _until_ended(conn: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
+    """What was released is deleted in its time. From then on nothing changes by itself, and the world can be looked at."""
+    until = time.monotonic() + QUIET_S
+    while ending := await complaints(conn, ENDING):
+        if time.monotonic() > until:
+            return ending
+        await asyncio.sleep(LOOK_S)
+    return []
 
 
 # -- rows and the world -----------------------------------------------------------------------------------------------

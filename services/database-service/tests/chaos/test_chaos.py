@@ -30,7 +30,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 def test_some_seconds_of_chaos_break_no_promise_and_leave_nothing() -> None:
     """In a process of its own: what it breaks is none of ours."""
     command = [
