@@ -85,6 +85,15 @@ async def test_the_table_shows_filters_and_pages_servers(
         assert "no such server" in await visitor.shows("/pools?status=active&server_type=dedicated")
 
 
+async def test_a_map_that_does_not_show_all_says_so(hub: Hub, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        await house.pool()
+    async with hub.visit() as visitor:
+        assert "there are more" not in await visitor.shows("/parts/map")
+        monkeypatch.setattr("database_service.ui.pages.pools.ON_MAP", 2)
+        assert "the first 2 servers; there are more" in await visitor.shows("/parts/map")
+
+
 async def test_a_pool_is_ordered_and_followed(hub: Hub, house: House) -> None:
     async with hub.visit() as visitor:
         for slots in ("0", "10001", "-1", "many", "1.5", "\u0663"):
@@ -249,8 +258,16 @@ async def test_requests_are_shown_as_far_as_they_may_be_and_found_again(hub: Hub
         assert "422 invalid_request" in await visitor.shows("/requests?errors=true")
         assert "No such request" in await visitor.shows("/requests?endpoint=/nowhere")
         assert "No such request" in await visitor.shows("/requests?since=2999-01-01")
-        for before in ("nonsense", "1.2.3", "9" * 18 + "." + "9" * 19):
-            assert (await visitor.get(f"/requests?before={before}")).status_code in (200, 404)
+        for wrong, status in (
+            ("since=yesterday", 422),
+            ("since=2026-02-30", 422),
+            ("before=nonsense", 404),
+            ("before=1.2.3", 404),
+            ("before=" + "9" * 18 + ".1", 422),
+            ("token=somebody", 404),
+        ):
+            answer = await visitor.get(f"/requests?{wrong}")
+            assert (answer.status_code, 'role="alert"' in answer.text) == (status, True), wrong
 
 
 async def test_the_log_is_read_page_by_page(hub: Hub, house: House) -> None:

@@ -1,6 +1,6 @@
 """Routes of the hub: what goes wrong in one becomes a page, and not a problem document."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -62,7 +62,17 @@ def _to_sign_in(request: Request) -> Response:
     return see(f"{SIGN_IN}{wanted}")
 
 
+_TITLES: Mapping[int, str] = {
+    400: "Not understood",
+    403: "Forbidden",
+    404: "Not found",
+    409: "Not now",
+    410: "Gone",
+    422: "Not understood",
+    429: "Too many requests",
+    503: "Unavailable",
+}
+
+
 def _title(status: int) -> str:
-    return {403: "Forbidden", 404: "Not found", 410: "Gone", 409: "Not now", 429: "Too many requests"}.get(
-        status, "Unavailable"
-    )
+    return _TITLES.get(status, "Something went wrong")

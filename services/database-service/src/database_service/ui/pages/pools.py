@@ -55,7 +55,7 @@ async def table(
 @routes.get("/parts/map")
 async def fleet_map(request: Request, visitor: Visits) -> Response:
     cells = await fleet.cells(request.app.state.deps, ON_MAP)
-    return page("parts/map.html", request, visitor, cells=cells, map=written(cells), states=STATES)
+    return page("parts/map.html", request, visitor, cells=cells, map=written(cells), states=STATES, most=ON_MAP)
 
 
 async def _table(deps: Deps, status: servers.Shown | None, kind: ServerType | None, after: int) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """The request log: who asked the API for what, and what came of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
@@ -8,11 +8,14 @@ from uuid import UUID
 from fastapi import Query, Request
 from fastapi.responses import Response
 
+from database_service.domain.errors import InvalidField
 from database_service.ui.fields import or_none
 from database_service.ui.rendering import page
 from database_service.ui.routing import router
 from database_service.ui.visitor import Visits
 from database_service.views import requests
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 routes = router()
 
@@ -29,7 +32,7 @@ async def log(
     token: Annotated[UUID | None, or_none] = None,
     errors: bool = False,
     since: Line = "",
-    before: Annotated[str, Query(pattern=r"^(-?\d{1,18}\.-?\d{1,19})?$")] = "",
+    before: Annotated[str, Query(pattern=r"^(-?[0-9]{1,18}\.-?[0-9]{1,18})?$")] = "",
 ) -> Response:
     """Filters that are left empty are none. `since` is a day, from its beginning in UTC."""
     wanted = requests.Wanted(
@@ -55,18 +58,18 @@ async def log(
 
 def _day(text: str) -> datetime | None:
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
     except ValueError:
-        return None
+        raise InvalidField("since", "must be a day, such as 2026-11-22") from None
 
 
 def _text(place: requests.Place | None) -> str:
-    return f"{int(place.at.timestamp() * 1_000_000)}.{place.id}" if place else ""
+    return f"{(place.at - _EPOCH) // timedelta(microseconds=1)}.{place.id}" if place else ""
 
 
 def _place(text: str) -> requests.Place | None:
     micros, _, id_ = text.partition(".")
     try:
-        return requests.Place(datetime.fromtimestamp(int(micros) / 1_000_000, UTC), int(id_)) if text else None
-    except (ValueError, OverflowError, OSError):
-        return None
+        return requests.Place(_EPOCH + timedelta(microseconds=int(micros)), int(id_)) if text else None
+    except OverflowError:
+        raise InvalidField("before", "is not one that a page led to") from None
