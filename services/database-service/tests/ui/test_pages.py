@@ -145,10 +145,20 @@ async def test_what_cannot_be_done_is_said_on_the_page(hub: Hub, house: House) -
         assert 'role="alert"' in text
 
 
+TOO_LARGE = [f"{path}{10**30}" for path in ("/pools?after=", "/pools/at/", "/events?before=", "/operations?before=")]
+
+
 async def test_what_is_not_there_is_a_page_that_says_so(hub: Hub) -> None:
     nobody = "00000000-0000-4000-8000-000000000000"
     async with hub.visit() as visitor:
-        for path in (f"/pools/{nobody}", "/pools/at/7", "/pools/nonsense", "/pools?after=-1", "/events?before=0"):
+        for path in (
+            f"/pools/{nobody}",
+            "/pools/at/7",
+            "/pools/nonsense",
+            "/pools?after=-1",
+            "/events?before=0",
+            *TOO_LARGE,
+        ):
             answer = await visitor.get(path)
             assert answer.status_code == 404, path
             assert "<h1>Not found</h1>" in answer.text
@@ -264,6 +274,7 @@ async def test_requests_are_shown_as_far_as_they_may_be_and_found_again(hub: Hub
             ("before=nonsense", 404),
             ("before=1.2.3", 404),
             ("before=" + "9" * 18 + ".1", 422),
+            ("before=1." + "9" * 19, 422),
             ("token=somebody", 404),
         ):
             answer = await visitor.get(f"/requests?{wrong}")

@@ -21,7 +21,7 @@ async def trail(
     visitor: Visits,
     instance: Annotated[str, Query(max_length=64)] = "",
     subject: Annotated[UUID | None, or_none] = None,
-    before: Annotated[int, Query(ge=1)] = events.NEWEST,
+    before: Annotated[int, Query(ge=1, le=events.NEWEST)] = events.NEWEST,
 ) -> Response:
     found = await events.page(
         request.app.state.deps, instance_id=instance.strip() or None, subject_id=subject, before=before

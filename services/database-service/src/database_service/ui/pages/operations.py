@@ -24,7 +24,7 @@ OPERATIONS = f"{PATH}/operations"
 routes = router()
 
 Of = Annotated[State | None, or_none, Query()]
-Before = Annotated[int, Query(ge=1)]
+Before = Annotated[int, Query(ge=1, le=operations.NEWEST)]
 
 
 @routes.get("/operations")

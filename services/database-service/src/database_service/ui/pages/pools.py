@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query, Request
+from fastapi import Path, Query, Request
 from fastapi.responses import Response
 
 from database_service.actions import cordon_server, move_databases, retire_server
@@ -83,7 +83,7 @@ async def order(request: Request, sent: Sends) -> Response:
 
 
 @routes.get("/pools/at/{seq}")
-async def at(request: Request, visitor: Visits, seq: int) -> Response:
+async def at(request: Request, visitor: Visits, seq: Annotated[int, Path(ge=0, le=2**62)]) -> Response:
     """The server at this place of the map."""
     return see(f"{POOLS}/{await fleet.at(request.app.state.deps, seq)}")
 

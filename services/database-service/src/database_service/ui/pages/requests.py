@@ -16,6 +16,7 @@ from database_service.ui.visitor import Visits
 from database_service.views import requests
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LARGEST = 2**63 - 1
 
 routes = router()
 
@@ -32,7 +33,7 @@ async def log(
     token: Annotated[UUID | None, or_none] = None,
     errors: bool = False,
     since: Line = "",
-    before: Annotated[str, Query(pattern=r"^(-?[0-9]{1,18}\.-?[0-9]{1,18})?$")] = "",
+    before: Annotated[str, Query(pattern=r"^(-?[0-9]{1,18}\.[0-9]{1,19})?$")] = "",
 ) -> Response:
     """Filters that are left empty are none. `since` is a day, from its beginning in UTC."""
     wanted = requests.Wanted(
@@ -68,8 +69,14 @@ def _text(place: requests.Place | None) -> str:
 
 
 def _place(text: str) -> requests.Place | None:
+    if not text:
+        return None
     micros, _, id_ = text.partition(".")
+    nowhere = InvalidField("before", "is not one that a page led to")
     try:
-        return requests.Place(_EPOCH + timedelta(microseconds=int(micros)), int(id_)) if text else None
+        place = requests.Place(_EPOCH + timedelta(microseconds=int(micros)), int(id_))
     except OverflowError:
-        raise InvalidField("before", "is not one that a page led to") from None
+        raise nowhere from None
+    if place.id > _LARGEST:
+        raise nowhere
+    return place
