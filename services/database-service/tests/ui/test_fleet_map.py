@@ -1,14 +1,11 @@
 """The map's text: short, and whole."""
 
-from uuid import uuid4
-
-from database_service.domain.ids import ServerId
 from database_service.ui.fleet_map import written
 from database_service.views.fleet import Cell
 
 
 def cell(seq: int, free: int = 0, health: str = "healthy", status: str = "active", *, cordoned: bool = False) -> Cell:
-    return Cell(ServerId(uuid4()), seq, f"s-{seq}", "shared", status, health, cordoned, 50, free)
+    return Cell(seq, status, health, cordoned, 50, free)
 
 
 def test_servers_that_look_the_same_and_follow_each_other_are_one_word() -> None:

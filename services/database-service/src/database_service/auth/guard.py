@@ -11,6 +11,7 @@ from database_service.auth.tokens import Caller, Tokens, token_in
 from database_service.deps import Deps
 from database_service.domain.errors import CustomerForbidden
 from database_service.domain.ids import CustomerId, TokenId, Who
+from database_service.domain.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,7 @@ class requires:  # noqa: N801  it reads as a word: Depends(requires(Scope.ADMIN_
     keeps_to_customer: bool = False
 
     async def __call__(self, request: Request) -> Asked:
-        tokens: Tokens = request.app.state.tokens
-        rate: Rate[TokenId] = request.app.state.rate
-        caller = await tokens.caller(token_in(request.headers.get("authorization")), address_of(request))
-        request.state.caller = caller  # known from here on, also where it is refused
-        left = request.state.rate_left = rate.spend(caller.token_id)
-        left.must_do()
+        caller = await caller_of(request, token_in(request.headers.get("authorization")))
         caller.must_hold((self.scope,))
         if caller.customer_id is not None:
             await self._keep_to(caller.customer_id, request)
@@ -57,6 +53,17 @@ class requires:  # noqa: N801  it reads as a word: Depends(requires(Scope.ADMIN_
                 raise CustomerForbidden(customer_id)
 
 
-def address_of(request: Request) -> str:
-    """Under which somebody counts whose token nobody holds."""
+async def caller_of(request: Request, token: Secret) -> Caller:
+    """Who shows this token with this request, which its rate allows. Unauthenticated, TooManyRequests,
+    ControlDatabaseUnavailable."""
+    tokens: Tokens = request.app.state.tokens
+    rate: Rate[TokenId] = request.app.state.rate
+    caller = await tokens.caller(token, _address(request))
+    request.state.caller = caller  # known from here on, also where it is refused
+    left = request.state.rate_left = rate.spend(caller.token_id)
+    left.must_do()
+    return caller
+
+
+def _address(request: Request) -> str:
     return neighbourhood(request.client.host) if request.client else ""

@@ -7,13 +7,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from database_service.auth.guard import address_of
-from database_service.auth.rate import Rate
+from database_service.auth.guard import caller_of
 from database_service.auth.scopes import Scope
-from database_service.auth.tokens import Caller, Tokens
+from database_service.auth.tokens import Caller
 from database_service.deps import Deps
 from database_service.domain.errors import CustomerForbidden, Unauthenticated
-from database_service.domain.ids import TokenId, Who
+from database_service.domain.ids import Who
 from database_service.domain.secret import Secret
 from database_service.ui.session import COOKIE, Session, opened
 
@@ -53,12 +52,7 @@ class Form:
 
 async def let_in(request: Request, token: Secret) -> Caller:
     """Who this token lets into the hub. Unauthenticated, TooManyRequests, Forbidden, CustomerForbidden."""
-    tokens: Tokens = request.app.state.tokens
-    rate: Rate[TokenId] = request.app.state.rate
-    caller = await tokens.caller(token, address_of(request))
-    request.state.caller = caller
-    left = request.state.rate_left = rate.spend(caller.token_id)
-    left.must_do()
+    caller = await caller_of(request, token)
     if caller.customer_id is not None:
         raise CustomerForbidden(caller.customer_id)
     caller.must_hold((Scope.ADMIN_READ,))

@@ -23,10 +23,7 @@ async def fingerprint(deps: Deps) -> str:
 class Cell:
     """One server on the map."""
 
-    id: ServerId
     seq: int
-    name: str
-    server_type: str
     status: str
     health_status: str
     cordoned: bool
@@ -35,8 +32,7 @@ class Cell:
 
 
 MAP = """
-SELECT s.id, s.seq, s.name, s.server_type, s.status, s.health_status, s.cordoned, s.max_instances AS slots,
-       coalesce(f.free, 0)::int AS free
+SELECT s.seq, s.status, s.health_status, s.cordoned, s.max_instances AS slots, coalesce(f.free, 0)::int AS free
 FROM servers s
 LEFT JOIN (SELECT server_id, count(*) AS free FROM slots WHERE database_id IS NULL GROUP BY server_id) f ON f.server_id = s.id
 WHERE s.status <> 'gone' ORDER BY s.seq LIMIT $1"""
@@ -53,11 +49,10 @@ AT = "SELECT id FROM servers WHERE seq = $1"
 
 async def at(deps: Deps, seq: int) -> ServerId:
     """ServerNotFound where there is none."""
-    async with deps.db.reading() as conn:
-        found = await conn.fetchval(AT, seq)
-    if found is None:
+    row = await deps.db.row(AT, seq)
+    if row is None:
         raise ServerNotFound(seq)
-    return ServerId(found)
+    return ServerId(row["id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +124,5 @@ FROM (SELECT ms FROM requests WHERE endpoint = '/api/database/allocate' AND at >
 
 async def allocate_pace(deps: Deps, since: datetime) -> Pace:
     """Of the newest 10,000 at most, by the request log."""
-    async with deps.db.reading() as conn:
-        row = await conn.fetchrow(PACE, since)
+    row = await deps.db.row(PACE, since)
     return Pace(**dict(row)) if row else Pace(0, None, None)

@@ -44,5 +44,4 @@ async def _seen(deps: Deps) -> dict[str, object]:
         "levels": await usage.count_by_level(deps),
         "hours": await fleet.claims_by_hour(deps, deps.now() - RECENT),
         "pace": await fleet.allocate_pace(deps, deps.now() - timedelta(hours=1)),
-        "now": deps.now(),
     }

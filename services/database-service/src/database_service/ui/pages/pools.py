@@ -102,7 +102,7 @@ async def pool_part(request: Request, visitor: Visits, server_id: UUID) -> Respo
 async def _server(deps: Deps, server_id: UUID) -> dict[str, object]:
     server = await servers.one(deps, ServerId(server_id))
     trail = await events.page(deps, subject_id=server_id, limit=EVENTS)
-    return {"server": server, "facts": sorted(server.facts.items()), "events": trail.events, "now": deps.now()}
+    return {"server": server, "facts": sorted(server.facts.items()), "events": trail.events}
 
 
 @routes.post("/pools/{server_id}/{verb}")
