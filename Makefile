@@ -33,7 +33,7 @@ help:
 	@echo "  make run             the whole system on this machine, until Ctrl-C (PORT=8005 POOLS=1 DATA_DIR=.data)"
 	@echo "                       WITH_INSTANCES=1: with instance-service and an example to run (INSTANCES_PORT=8006)"
 	@echo "  make test            the tests, on a real PostgreSQL (JOBS=2 PYTEST_ARGS='-k spare')"
-	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage"
+	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage (.venv/bin/coverage report: what is not covered)"
 	@echo
 	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm, -move, -neighbours, -overload"
 	@echo "  make chaos           the promises, tried by force (SEED=… MINUTES=3 REPORT=file KEEP=folder); make chaos-bites: whether it would find bugs"
@@ -59,7 +59,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 check: lint types imports
-	$(MAKE) --no-print-directory test PYTEST_ARGS='--cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_LEAST)'
+	$(MAKE) --no-print-directory test PYTEST_ARGS='--tb=short --cov --cov-branch --cov-report= --cov-fail-under=$(COVERAGE_LEAST)'
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(SOURCES)
