@@ -45,12 +45,15 @@ def app_of(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def open_with_tokens() -> AsyncIterator[Deps]:
         async with open_deps(settings, application="database-service-api", hands=False) as deps:
-            first = asyncio.create_task(_have_tokens(deps, settings))
+            if await _have_tokens(deps, settings):
+                yield deps
+                return
+            later = asyncio.create_task(_have_tokens_later(deps, settings))
             try:
                 yield deps
             finally:
-                first.cancel()
-                await asyncio.gather(first, return_exceptions=True)
+                later.cancel()
+                await asyncio.gather(later, return_exceptions=True)
 
     app = create_app(open_with_tokens, door_of(settings))
     hub.install(app, problems.status_of)
@@ -86,15 +89,18 @@ def keeping_of(settings: Settings) -> Keeping:
     )
 
 
-async def _have_tokens(deps: Deps, settings: Settings) -> None:
-    """Those that are set. In the background, because the API starts also while its database is away."""
-    while True:
-        try:
-            if first := settings.bootstrap_token():
-                await ensure_bootstrap(deps, first)
-            if consumers := settings.consumers_token():
-                await ensure_consumer(deps, consumers)
-        except ControlDatabaseUnavailable:
-            await asyncio.sleep(_TRY_AGAIN_S)  # noqa: TID251  nothing else tells when the database is back
-        else:
-            return
+async def _have_tokens(deps: Deps, settings: Settings) -> bool:
+    """Those that are set, before anybody can show one. False while our own database is away: the API starts all the same."""
+    try:
+        if first := settings.bootstrap_token():
+            await ensure_bootstrap(deps, first)
+        if consumers := settings.consumers_token():
+            await ensure_consumer(deps, consumers)
+    except ControlDatabaseUnavailable:
+        return False
+    return True
+
+
+async def _have_tokens_later(deps: Deps, settings: Settings) -> None:
+    while not await _have_tokens(deps, settings):  # noqa: ASYNC110  no Event
+        await asyncio.sleep(_TRY_AGAIN_S)  # noqa: TID251  nothing else tells when the database is back
