@@ -3,6 +3,10 @@
 
 BEGIN;
 
+DROP INDEX databases_by_name;
+DROP INDEX databases_by_customer;
+DROP INDEX databases_by_instance;
+
 -- Only where no server depends on it: those that do let nobody in without TLS.
 DO $$
 BEGIN

@@ -5,11 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from database_service.api import credentials as texts
 from database_service.api.schemas.databases import CredentialsOut, LimitsOut
+from database_service.domain import credentials as texts
 from database_service.domain import databases, operations
 from database_service.domain.plans import PLANS, Plan
 from database_service.domain.policy import Policy
+from database_service.domain.secret import Secret
 from database_service_client import models, waiting
 from database_service_client.models import Credentials
 from database_service_client.testing import rules
@@ -48,7 +49,10 @@ def test_credentials_read_as_the_service_writes_them(
         db_password="p:\\/?#&= é%", ssl_mode=ssl_mode, ssl_root_cert=root,
     )  # fmt: skip
     ours = Credentials(**told.model_dump())
-    assert ours.dsn() == texts.uri(told)
-    assert ours.jdbc() == texts.jdbc(told)
-    assert ours.pgpass() == texts.pgpass(told)
-    assert "\n".join(f"{name}={value}" for name, value in ours.env().items()) == texts.env(told)
+    theirs = texts.Credentials(
+        host, 6432, told.db_name, told.db_user, Secret(told.db_password), verified=root is not None
+    )
+    assert ours.dsn() == texts.uri(theirs)
+    assert ours.jdbc() == texts.jdbc(theirs)
+    assert ours.pgpass() == texts.pgpass(theirs)
+    assert "\n".join(f"{name}={value}" for name, value in ours.env().items()) == texts.env(theirs)

@@ -5,10 +5,12 @@ import hashlib
 import re
 
 import pytest
+from markupsafe import escape
 
 from database_service.actions.allocate import allocate
 from database_service.auth.scopes import Scope
 from database_service.domain.answers import Allocation
+from database_service.domain.credentials import psql, uri
 from database_service.domain.servers import Status
 from database_service.ui import rendering
 from support.house import WHO, House, ask
@@ -168,8 +170,7 @@ async def test_a_database_is_found_and_shown_with_what_it_may_use(hub: Hub, hous
     pool = await house.pool()
     await allocate(house.deps, ask("one"), WHO)
     async with hub.visit() as visitor:
-        found = await visitor.get("/databases?instance=one")
-        assert found.headers["location"] == "/admin/databases/one"
+        assert 'href="/admin/databases/one"' in (await visitor.get("/databases?q=on")).text
         told = await visitor.shows("/databases/one")
         for said in (
             "State ready",
@@ -181,8 +182,41 @@ async def test_a_database_is_found_and_shown_with_what_it_may_use(hub: Hub, hous
         ):
             assert said in told, said
         assert (await visitor.get("/databases/nobody")).status_code == 404
-        odd = await visitor.get("/databases?instance=a/b")
+        odd = await visitor.get("/databases?q=a/b")
         assert (odd.status_code, "A-Z a-z" in odd.text) == (422, True)
+
+
+async def test_one_search_finds_instances_customers_and_names(
+    hub: Hub, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("database_service.ui.pages.databases.A_PAGE", 2)
+    monkeypatch.setattr("database_service.ui.pages.databases.OF_EACH", 1)
+    for instance, customer, name in (
+        ("x1", "c-1", "n1"),
+        ("a1", "x-2", "n2"),
+        ("a2", "x-2", "x3"),
+        ("a3", "x-3", "n4"),
+    ):
+        await allocate(house.deps, ask(instance, customer=customer, database_name=name), WHO)
+    async with hub.visit() as visitor:
+        newest = await visitor.get("/databases")
+        assert "Handed out last" in newest.text
+        found = (await visitor.get("/databases?q=x")).text
+        for instance, said in (("x1", "Instances"), ("a1", "Customers"), ("a2", "Names of databases")):
+            assert f"{said} that begin with x" in found
+            assert f'<th scope="row"><a href="/admin/databases/{instance}">' in found
+        assert found.count("All that begin so") == 1, "only of customers are there more than one"
+        first = (await visitor.get("/databases?q=x&by=customer")).text
+        assert [f">{instance}<" in first for instance in ("a1", "a2", "a3", "x1")] == [True, True, False, False]
+        [following] = re.findall(r'rel="next" href="/admin([^"]+)"', first)
+        second = (await visitor.get(following.replace("&amp;", "&"))).text
+        assert [f">{instance}<" in second for instance in ("a1", "a2", "a3", "x1")] == [False, False, True, False]
+        assert "Nothing begins with nobody" in await visitor.shows("/databases?q=nobody")
+        assert [f">{each}<" in (await visitor.get("/databases?status=waiting")).text for each in ("x1", "a3")] == [
+            True
+        ] * 2
+        assert "There are none" in await visitor.shows("/databases?status=released")
+        assert "There are none" in await visitor.shows("/databases?level=critical")
 
 
 async def test_credentials_are_shown_when_asked_for_and_that_is_noted(hub: Hub, house: House) -> None:
@@ -194,7 +228,8 @@ async def test_credentials_are_shown_when_asked_for_and_that_is_noted(hub: Hub, 
         assert allocated.password.reveal() not in page.text
         assert "database.credentials_read" not in page.text
         shown = await visitor.post("/databases/one/reveal")
-        assert allocated.password.reveal() in shown.text
+        for text in (allocated.password.reveal(), uri(allocated.credentials), psql(allocated.credentials)):
+            assert f">{escape(text)}</code>" in shown.text
         assert shown.headers["cache-control"] == "no-store"
         again = await visitor.get("/databases/one")
         assert allocated.password.reveal() not in again.text

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from database_service.domain.credentials import Credentials
 from database_service.domain.databases import Database, Login, Status
 from database_service.domain.ids import CustomerId, InstanceId, ServerId, TokenId
 from database_service.domain.plans import ServerType
@@ -25,6 +26,17 @@ class Allocation:
     password: Secret
     roots: str | None
     """Who vouches for the server, as PEM; None: it speaks no TLS."""
+
+    @property
+    def credentials(self) -> Credentials:
+        return Credentials(
+            host=self.address.host,
+            port=self.address.port,
+            name=self.database.name,
+            user=self.login.role,
+            password=self.password,
+            verified=self.roots is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,14 @@ def caller_id(fields: Mapping[str, str], name: str) -> str | None:
     return text or None
 
 
+def beginning(fields: Mapping[str, str], name: str) -> str | None:
+    """How an id or a name may begin; None where it was left out."""
+    text = fields.get(name, "")
+    if text and not _CALLER_ID.fullmatch(text):
+        raise InvalidField(name, "must be the beginning of an id or a name: 1 to 64 of A-Z a-z 0-9 . _ -")
+    return text or None
+
+
 def number(fields: Mapping[str, str], name: str, least: int, most: int) -> int | None:
     """None where it was left out."""
     text = fields.get(name, "")

@@ -99,10 +99,10 @@ async def credentials(
     how: Annotated[Format, Query(alias="format")] = Format.JSON,
 ) -> Response:
     """The newest credentials, as JSON or as text for a client. Each read leaves an event."""
-    found = CredentialsOut.of(await read_credentials(deps, InstanceId(instance_id), asked.who))
+    found = await read_credentials(deps, InstanceId(instance_id), asked.who)
     if how is Format.JSON:
-        return answer(found, headers=NO_STORE)
-    return Response(TEXTS[how](found) + "\n", headers=NO_STORE, media_type="text/plain")
+        return answer(CredentialsOut.of(found), headers=NO_STORE)
+    return Response(TEXTS[how](found.credentials) + "\n", headers=NO_STORE, media_type="text/plain")
 
 
 @router.post("/databases/{instance_id}/rotate", responses={200: {"model": RotationOut}, 202: {"model": PendingOut}})

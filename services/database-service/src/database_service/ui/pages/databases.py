@@ -1,9 +1,11 @@
-"""Databases: found by the instance they are for; what each is, has and uses, and what may be done with it."""
+"""Databases: found by how what is known of them begins; what each is, has and uses, and what may be done with it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import Path, Request
+from fastapi import Path, Query, Request
 from fastapi.responses import Response
 
 from database_service.actions.change_plan import Wanted, change_plan
@@ -14,18 +16,25 @@ from database_service.actions.rotate import rotate
 from database_service.auth.scopes import Scope
 from database_service.deps import Deps
 from database_service.domain.answers import Allocation
+from database_service.domain.credentials import env, psql, uri
+from database_service.domain.databases import Status
 from database_service.domain.errors import InvalidField, ServiceError
 from database_service.domain.ids import CALLER_ID_PATTERN, InstanceId, OperationId
 from database_service.domain.plans import Tier
-from database_service.ui.fields import caller_id, line, named
+from database_service.domain.usage import Level
+from database_service.ui.fields import beginning, line, named, or_none
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
 from database_service.ui.visitor import Form, Sends, Visits
-from database_service.views import databases, events
+from database_service.views import databases, events, search
+from database_service.views.search import By, Found
 
 DATABASES = f"{PATH}/databases"
 EVENTS = 50
+A_PAGE = 50
+OF_EACH = 10
+"""How many are shown of each kind, where what was looked for may be any of them."""
 
 routes = router()
 
@@ -33,15 +42,54 @@ Instance = Annotated[str, Path(pattern=CALLER_ID_PATTERN)]
 
 
 @routes.get("/databases")
-async def find(request: Request, visitor: Visits, instance: str = "") -> Response:
-    """The one of this instance; without one, the page to look for it."""
+async def find(
+    request: Request,
+    visitor: Visits,
+    q: str = "",
+    by: Annotated[By | None, or_none] = None,
+    after: Annotated[str, Query(pattern=f"{CALLER_ID_PATTERN}|^$")] = "",
+    status: Annotated[Status | None, or_none] = None,
+    level: Annotated[Level | None, or_none] = None,
+) -> Response:
+    """What begins with `q`: some by each of what may begin so, or a page by one. Without it, those of a state, of a level of
+    storage, or the newest."""
     try:
-        wanted = caller_id({"instance": instance.strip()}, "instance")
+        wanted = beginning({"q": q.strip()}, "q")
     except InvalidField as e:
-        return page("databases.html", request, visitor, 422, told=str(e), instance=instance)
-    if wanted:
-        return see(_where(wanted))
-    return page("databases.html", request, visitor, told=None, instance="")
+        return page("databases.html", request, visitor, 422, told=str(e), q=q, by=None, groups=[], following=None)
+    deps: Deps = request.app.state.deps
+    if wanted and by:
+        found = await search.search(deps, by, wanted, after=after, limit=A_PAGE)
+        groups, following = [_Group(by, found.databases)], found.next_after
+    elif wanted:
+        groups, following = await _of_each(deps, wanted), None
+    else:
+        groups, following = [await _listed(deps, status, level)], None
+    return page(
+        "databases.html", request, visitor, told=None, q=wanted or "", by=by, groups=groups, following=following
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A list on the page: by what it was found, or what it is in words."""
+
+    found: By | str
+    databases: Sequence[Found]
+    more: bool = False
+
+
+async def _of_each(deps: Deps, wanted: str) -> list[_Group]:
+    found = {by: await search.search(deps, by, wanted, limit=OF_EACH) for by in By}
+    return [_Group(by, each.databases, each.next_after is not None) for by, each in found.items() if each.databases]
+
+
+async def _listed(deps: Deps, status: Status | None, level: Level | None) -> _Group:
+    if status:
+        return _Group(f"{status}, those that have been for longest", await search.in_state(deps, status))
+    if level:
+        return _Group(f"Storage {level}, those that have been for longest", await search.at_level(deps, level))
+    return _Group("Handed out last", await search.newest(deps, A_PAGE))
 
 
 @routes.get("/databases/{instance_id}")
@@ -64,8 +112,23 @@ async def _seen(deps: Deps, instance_id: str, shown: Allocation | None = None) -
         "usage": seen.usage,
         "events": trail.events,
         "tiers": list(Tier),
-        "secret": (shown, shown.password.reveal()) if shown else None,
+        "shown": _texts(shown) if shown else None,
     }
+
+
+def _texts(shown: Allocation) -> Sequence[tuple[str, str]]:
+    """Each with its name; in the order in which they are wanted."""
+    found = shown.credentials
+    return (
+        ("host", found.host),
+        ("port", str(found.port)),
+        ("database", found.name),
+        ("user", found.user),
+        ("password", found.password.reveal()),
+        ("DSN", uri(found)),
+        ("psql", psql(found)),
+        ("env", env(found)),
+    )
 
 
 @routes.post("/databases/{instance_id}/reveal")

@@ -13,6 +13,8 @@ from database_service.ui.visitor import Visits
 from database_service.views import drift, fleet, stats, usage
 
 RECENT = timedelta(days=1)
+LISTED = frozenset({"waiting", "creating", "moving", "releasing", "released"})
+"""States of databases that have an instance, so that their list is of something."""
 
 routes = router()
 
@@ -41,6 +43,7 @@ async def _seen(deps: Deps) -> dict[str, object]:
         "stats": await stats.stats(deps),
         "concerns": await fleet.concerns(deps, deps.now() - RECENT),
         "drift": await drift.count_by_kind(deps),
+        "listed": LISTED,
         "levels": await usage.count_by_level(deps),
         "hours": await fleet.claims_by_hour(deps, deps.now() - RECENT),
         "pace": await fleet.allocate_pace(deps, deps.now() - timedelta(hours=1)),
