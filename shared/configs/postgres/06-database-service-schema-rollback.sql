@@ -3,6 +3,8 @@
 
 BEGIN;
 
+DROP TABLE backups;
+
 DROP INDEX databases_by_name;
 DROP INDEX databases_by_customer;
 DROP INDEX databases_by_instance;

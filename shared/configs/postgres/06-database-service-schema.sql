@@ -594,10 +594,21 @@ ALTER TABLE events ADD CONSTRAINT events_subject_check
 CREATE INDEX databases_by_instance ON databases (instance_id COLLATE "C") WHERE instance_id IS NOT NULL AND status <> 'purged';
 CREATE INDEX databases_by_customer ON databases (customer_id COLLATE "C", instance_id COLLATE "C") WHERE instance_id IS NOT NULL AND status <> 'purged';
 CREATE INDEX databases_by_name ON databases (name COLLATE "C", instance_id COLLATE "C") WHERE instance_id IS NOT NULL AND status <> 'purged';
+
+-- When the control plane was backed up, so that somebody sees when it no longer is.
+
+CREATE TABLE backups (
+    made_at   timestamptz PRIMARY KEY,
+    program   text NOT NULL,
+    size      bigint NOT NULL CHECK (size > 0),
+    sha256    text NOT NULL
+);
+COMMENT ON TABLE backups IS 'Backups of the control plane that were written whole. Where they are kept, it does not know.';
+COMMENT ON COLUMN backups.size IS 'Bytes of the dump in it; sha256 is of the same.';
 CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version (version_num) VALUES ('0010');
+INSERT INTO alembic_version (version_num) VALUES ('0011');
 
 COMMIT;

@@ -347,6 +347,13 @@ class Settings(BaseSettings):
     )
     request_log_keep_s: Seconds = Field(7 * 86400, ge=3600, description="How long it goes back; an hour at least.")
 
+    backup_within_s: Seconds = Field(
+        26 * 3600,
+        ge=0,
+        description="The hub tells when the control plane has not been backed up with `dbs backup-control-plane` for so long; "
+        "0: never, as it is backed up in another way.",
+    )
+
     await_schema_s: float = Field(
         0,
         ge=0,
@@ -494,6 +501,7 @@ class Settings(BaseSettings):
             drift_grace=timedelta(seconds=self.drift_grace_s),
             drift_confirmation=timedelta(seconds=self.drift_confirmation_s),
             request_log_keep=timedelta(seconds=self.request_log_keep_s),
+            backup_within=timedelta(seconds=self.backup_within_s),
             move_drain=timedelta(seconds=self.move_drain_s),
             move_attempts=self.move_attempts,
             move_seat_timeout=timedelta(seconds=self.move_seat_timeout_s),

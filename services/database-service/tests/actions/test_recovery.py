@@ -4,6 +4,7 @@ import asyncio
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import asyncpg
 import pytest
 
 from database_service.actions.allocate import allocate
-from database_service.actions.back_up import Source, back_up
+from database_service.actions.back_up import Source, back_up, note
 from database_service.actions.credentials import credentials
 from database_service.actions.move_databases import move
 from database_service.actions.rebuild import Key, look, rebuild
@@ -38,6 +39,7 @@ from database_service.store import moves
 from database_service.store.archive import DUMP
 from database_service.store.drift import live_servers
 from database_service.store.programs import Reach
+from database_service.views import backups
 from support.cluster import Cluster, execute, fresh_database, migrate
 from support.house import WHO, House, ask, login, open_house
 from support.invariants import World as Found
@@ -384,6 +386,21 @@ async def tables_in(dsn: str) -> int:
 def test_a_backup_is_for_its_owners_eyes_and_holds_no_key(backup: Path) -> None:
     assert backup.stat().st_mode & 0o777 == 0o600
     assert b"k" * 32 not in backup.read_bytes()
+
+
+async def test_a_backup_that_is_kept_is_known_and_one_that_cannot_be_noted_is_a_backup_all_the_same(
+    control_dsn: str, cluster: Cluster, house: House, folder: Path
+) -> None:
+    ours = source(control_dsn)
+    with whole_file(folder / "b") as into:
+        manifest = await back_up(ours, into, house.clock())
+    assert (await backups.last(house.deps)).made_at is None
+    assert await note(ours, manifest)
+    assert await note(ours, manifest), "noted twice is noted"
+    assert (await backups.last(house.deps)).made_at == manifest.made_at
+    await execute(control_dsn, "ALTER TABLE backups RENAME TO of_a_later_schema")
+    assert not await note(ours, manifest)
+    assert not await note(replace(ours, dsn=cluster.dsn("no_such_database")), manifest)
 
 
 async def test_a_backup_is_whole_or_not_there(control_dsn: str, house: House, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from datetime import timedelta
 
 import pytest
 from markupsafe import escape
@@ -25,6 +26,7 @@ PAGES = (
     "/events",
     "/requests",
     "/drift",
+    "/plans",
     "/tokens",
     "/parts/hub",
     "/sign-in",
@@ -72,6 +74,23 @@ async def test_the_hub_tells_what_there_is_and_what_needs_somebody(hub: Hub, hou
         assert "It is <gone>." in told
 
 
+async def test_a_control_plane_that_nobody_backs_up_needs_somebody(hub: Hub, house: House) -> None:
+    await house.pool()
+    assert "backed up" not in await told_by(hub), "there is hardly anything yet"
+    house.clock.forward(house.deps.policy.backup_within + timedelta(seconds=1))
+    assert "has never been backed up" in await told_by(hub)
+    async with house.deps.db.connection() as conn:
+        await conn.execute("INSERT INTO backups VALUES ($1, 'tests', 1, '')", house.clock())
+    assert "backed up" not in await told_by(hub)
+    house.clock.forward(house.deps.policy.backup_within + timedelta(seconds=1))
+    assert "stale The control plane was last backed up" in await told_by(hub)
+
+
+async def told_by(hub: Hub) -> str:
+    async with hub.visit() as visitor:
+        return await visitor.shows()
+
+
 async def test_the_table_shows_filters_and_pages_servers(
     hub: Hub, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +113,17 @@ async def test_a_map_that_does_not_show_all_says_so(hub: Hub, house: House, monk
         assert "there are more" not in await visitor.shows("/parts/map")
         monkeypatch.setattr("database_service.ui.pages.pools.ON_MAP", 2)
         assert "the first 2 servers; there are more" in await visitor.shows("/parts/map")
+
+
+async def test_plans_are_shown_with_what_they_allow_and_templates_with_their_spares(hub: Hub, house: House) -> None:
+    await house.pool()
+    await house.spares(3)
+    async with hub.visit([Scope.ADMIN_READ]) as visitor:
+        told = await visitor.shows("/plans")
+    assert "free shared 1.07 GB 5 30 s 60 s 15 min 268 MB 3 d" in told
+    assert "professional shared, or its own: 1 CPU" in told
+    assert "premium its own: 2 CPU" in told
+    assert "Spares now default 3" in told
 
 
 async def test_a_pool_is_ordered_and_followed(hub: Hub, house: House) -> None:

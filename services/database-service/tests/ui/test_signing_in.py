@@ -12,7 +12,7 @@ from support.house import WHO, House
 from support.hub import Hub
 
 PAGES = (
-    *("", "/pools", "/databases", "/operations", "/events", "/requests", "/drift", "/tokens"),
+    *("", "/pools", "/databases", "/operations", "/events", "/requests", "/drift", "/plans", "/tokens"),
     *("/parts/hub", "/parts/pools", "/parts/map", "/parts/operations", "/live"),
 )
 READER = (Scope.ADMIN_READ,)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from database_service.domain.backups import BackupUnusable, Manifest
+from database_service.domain.errors import ControlDatabaseUnavailable
 from database_service.secretbox import SecretBox
 from database_service.store import archive, backups
 from database_service.store.archive import Measured
@@ -28,11 +29,22 @@ class Source:
 
 
 async def back_up(source: Source, into: IO[bytes], now: datetime) -> Manifest:
-    """Write the whole backup. Services go on meanwhile. Raises BackupUnusable, ControlDatabaseUnavailable."""
+    """Write the whole backup. Services go on meanwhile. Raises BackupUnusable, ControlDatabaseUnavailable.
+
+    Whoever has it where it is to stay says so with `note`.
+    """
     async with backups.moment(source.dsn) as moment:
         if moment.revision == "base":
             raise BackupUnusable("The database has no schema of ours, so there is nothing to back up.")
         return await asyncio.to_thread(_pack, source, moment, into, now)
+
+
+async def note(source: Source, manifest: Manifest) -> bool:
+    """It is kept, so that nobody is told that there is none; False where that cannot be noted."""
+    try:
+        return await backups.note(source.dsn, manifest)
+    except ControlDatabaseUnavailable:
+        return False
 
 
 def _pack(source: Source, moment: Moment, into: IO[bytes], now: datetime) -> Manifest:

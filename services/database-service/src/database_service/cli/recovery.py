@@ -45,6 +45,7 @@ def backup(
             bin_dir=client_programs(settings.postgres_bin_dir),
         )
         manifest = _written(source, file)
+        _noted(source, manifest)
     err.print(f"Backed up {_in_words(manifest)}.", highlight=False, soft_wrap=True)
 
 
@@ -171,6 +172,14 @@ def _written(source: "Source", file: str) -> Manifest:
         return manifest
     with whole_file(Path(file).absolute()) as into:
         return write(into)
+
+
+def _noted(source: "Source", manifest: Manifest) -> None:
+    """The backup is whole also where that cannot be noted."""
+    from database_service.actions.back_up import note  # noqa: PLC0415  as above
+
+    if not asyncio.run(note(source, manifest)):
+        err.print("It could not be noted: the hub will tell that there is no backup.", highlight=False, soft_wrap=True)
 
 
 async def _rebuilt(settings: Settings, keys: str, *, apply: bool) -> "Report":

@@ -60,6 +60,12 @@ _FULL = Gauge(
     "dbs_storage_full", "Databases in use that are nearly or entirely full, by state.", ("state",), registry=REGISTRY
 )
 
+_BACKUP = Gauge(
+    "dbs_last_backup_timestamp_seconds",
+    "When the control plane was last backed up, in Unix time; 0: never.",
+    registry=REGISTRY,
+)
+
 AllocationOutcome = Literal["spare", "built", "replay", "pending", "refused"]
 
 
@@ -73,6 +79,8 @@ class Fleet:
     databases: Mapping[str, int]
     drift: Mapping[str, int]
     full: Mapping[str, int]
+    backup_at: float
+    """Unix time of the last backup; 0 where there is none."""
 
 
 def request(method: str, route: str, status: int, seconds: float) -> None:
@@ -137,6 +145,7 @@ def show_fleet(fleet: Fleet) -> None:
         _DRIFT.labels(kind).set(count)
     for state, count in fleet.full.items():
         _FULL.labels(state).set(count)
+    _BACKUP.set(fleet.backup_at)
 
 
 def render() -> bytes:

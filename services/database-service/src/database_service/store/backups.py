@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from database_service.domain.backups import Manifest
 from database_service.domain.errors import ControlDatabaseUnavailable
 from database_service.store.pool import AWAY, Conn
 from database_service.store.revision import REVISION, STAMPED
@@ -64,6 +65,20 @@ async def moment(dsn: str) -> AsyncIterator[Moment]:
     async with connection(dsn) as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         snapshot = await conn.fetchval("SELECT pg_export_snapshot()")
         yield Moment(snapshot, await _revision(conn), await _counted(conn), await _keys(conn))
+
+
+NOTE = """
+INSERT INTO backups (made_at, program, size, sha256) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"""
+
+
+async def note(dsn: str, manifest: Manifest) -> bool:
+    """It was written whole. False where the role may only read, or the schema is older. Raises ControlDatabaseUnavailable."""
+    async with connection(dsn) as conn:
+        try:
+            await conn.execute(NOTE, manifest.made_at, manifest.program, manifest.size, manifest.sha256)
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError):
+            return False
+    return True
 
 
 async def _revision(conn: Conn) -> str:

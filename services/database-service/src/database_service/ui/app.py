@@ -4,7 +4,18 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from database_service.ui.live import Fleet
-from database_service.ui.pages import databases, drift, events, hub, operations, pools, requests, signing_in, tokens
+from database_service.ui.pages import (
+    databases,
+    drift,
+    events,
+    hub,
+    operations,
+    plans,
+    pools,
+    requests,
+    signing_in,
+    tokens,
+)
 from database_service.ui.rendering import STATIC
 from database_service.ui.routing import StatusOf
 from database_service.ui.session import PATH
@@ -13,6 +24,6 @@ from database_service.ui.session import PATH
 def install(app: FastAPI, status_of: StatusOf) -> None:
     """`app` is the API's: the hub uses its Deps, its tokens and its gate. `status_of` tells the HTTP status of an error."""
     app.state.hub_status_of, app.state.hub_fleet = status_of, Fleet()
-    for part in (signing_in, hub, pools, databases, operations, events, requests, drift, tokens):
+    for part in (signing_in, hub, pools, databases, operations, events, requests, drift, plans, tokens):
         app.include_router(part.routes)
     app.mount(f"{PATH}/static", StaticFiles(directory=STATIC))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 
 _TONES = {
-    "bad": ("unhealthy", "error", "failed", "stopped"),
-    "warn": ("degraded", "full", "maintenance", "deprovisioning", "rolling_back", "cancelled"),
+    "bad": ("unhealthy", "error", "failed", "stopped", "critical"),
+    "warn": ("degraded", "full", "maintenance", "deprovisioning", "rolling_back", "cancelled", "stale", "warning"),
     "calm": ("unknown", "gone", "provisioning", "initializing", "waiting", "running"),
 }
 _TONE = {word: tone for tone, words in _TONES.items() for word in words}

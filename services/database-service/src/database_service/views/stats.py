@@ -27,6 +27,10 @@ WHERE status = 'purged' AND server_id IS NOT NULL AND (SELECT status FROM server
 GROUP BY status"""
 
 
+SPARES = """
+SELECT template, count(*) AS spares FROM databases WHERE status = 'spare' GROUP BY template"""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerGroup:
     """Servers of one kind, state (in the words of lists) and health, and the slots they have together."""
@@ -101,6 +105,12 @@ async def stats(deps: Deps) -> Stats:
     return Stats(
         tuple(ServerGroup(**dict(row)) for row in groups), {row["status"]: row["databases"] for row in unready}
     )
+
+
+async def spares(deps: Deps) -> Mapping[str, int]:
+    """How many ready databases of each template nobody has yet."""
+    async with deps.db.reading() as conn:
+        return {row["template"]: row["spares"] for row in await conn.fetch(SPARES)}
 
 
 def _count(pairs: Iterable[tuple[str, int]]) -> Mapping[str, int]:

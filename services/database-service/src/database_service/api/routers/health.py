@@ -14,6 +14,8 @@ from database_service.deps import Deps
 from database_service.domain.errors import Unavailable
 from database_service.observability import metrics
 from database_service.observability.metrics import Fleet
+from database_service.views import backups
+from database_service.views.backups import LastBackup
 from database_service.views.drift import count_by_kind
 from database_service.views.readiness import overdue
 from database_service.views.stats import Stats, stats
@@ -57,7 +59,8 @@ async def _look(deps: Deps, ping: Ping | None) -> ReadyOut:
 @router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 async def prometheus(asked: MetricsReader, deps: Use) -> Response:
     """Numbers for Prometheus, of this process and of the fleet."""
-    metrics.show_fleet(_fleet(await stats(deps), await count_by_kind(deps), await count_by_level(deps)))
+    backup = await backups.last(deps)
+    metrics.show_fleet(_fleet(await stats(deps), await count_by_kind(deps), await count_by_level(deps), backup))
     return Response(metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
@@ -71,11 +74,17 @@ async def _check(ping: Ping) -> CheckOut:
     return CheckOut(ok=message is None, ms=round((time.perf_counter() - started) * 1000, 2), message=message)
 
 
-def _fleet(now: Stats, drift: Mapping[str, int], full: Mapping[str, int]) -> Fleet:
+def _fleet(now: Stats, drift: Mapping[str, int], full: Mapping[str, int], backup: LastBackup) -> Fleet:
     servers: dict[tuple[str, str], int] = {}
     for group in now.groups:
         key = (group.status, group.health_status)
         servers[key] = servers.get(key, 0) + group.servers
     return Fleet(
-        servers=servers, slots_free=now.free, slots_used=now.used, databases=now.databases, drift=drift, full=full
+        servers=servers,
+        slots_free=now.free,
+        slots_used=now.used,
+        databases=now.databases,
+        drift=drift,
+        full=full,
+        backup_at=backup.made_at.timestamp() if backup.made_at else 0,
     )

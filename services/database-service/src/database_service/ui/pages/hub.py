@@ -10,7 +10,7 @@ from database_service.ui.live import Fleet
 from database_service.ui.rendering import HEADERS, page
 from database_service.ui.routing import router
 from database_service.ui.visitor import Visits
-from database_service.views import drift, fleet, stats, usage
+from database_service.views import backups, drift, fleet, stats, usage
 
 RECENT = timedelta(days=1)
 LISTED = frozenset({"waiting", "creating", "moving", "releasing", "released"})
@@ -39,7 +39,10 @@ async def live(request: Request, visitor: Visits) -> Response:
 
 
 async def _seen(deps: Deps) -> dict[str, object]:
+    backup = await backups.last(deps)
     return {
+        "backup": backup,
+        "backup_overdue": backups.overdue(backup, deps),
         "stats": await stats.stats(deps),
         "concerns": await fleet.concerns(deps, deps.now() - RECENT),
         "drift": await drift.count_by_kind(deps),
