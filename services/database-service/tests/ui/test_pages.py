@@ -333,7 +333,15 @@ async def test_requests_are_shown_as_far_as_they_may_be_and_found_again(hub: Hub
         assert "422 invalid_request" in await visitor.shows("/requests?errors=true")
         assert "No such request" in await visitor.shows("/requests?endpoint=/nowhere")
         assert "No such request" in await visitor.shows("/requests?since=2999-01-01")
+        assert "422 invalid_request" in await visitor.shows("/requests?status=422")
+        assert "one 200" not in await visitor.shows("/requests?status=422")
+        today = f"{house.clock():%Y-%m-%d}"
+        assert "one 200" in await visitor.shows(f"/requests?since={today}&until={today}")
+        assert "No such request" in await visitor.shows(f"/requests?until={house.clock() - timedelta(days=1):%Y-%m-%d}")
         for wrong, status in (
+            ("until=9999-12-31", 422),
+            ("status=teapot", 422),
+            ("status=99", 422),
             ("since=yesterday", 422),
             ("since=2026-02-30", 422),
             ("before=nonsense", 404),

@@ -9,7 +9,7 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 
 from database_service.domain.errors import InvalidField
-from database_service.ui.fields import or_none
+from database_service.ui.fields import number, or_none
 from database_service.ui.rendering import page
 from database_service.ui.routing import router
 from database_service.ui.visitor import Visits
@@ -17,6 +17,7 @@ from database_service.views import requests
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST = 2**63 - 1
+_LAST_YEAR = 9998
 
 routes = router()
 
@@ -32,12 +33,18 @@ async def log(
     request_id: Line = "",
     token: Annotated[UUID | None, or_none] = None,
     errors: bool = False,
+    status: Line = "",
     since: Line = "",
+    until: Line = "",
     before: Annotated[str, Query(pattern=r"^(-?[0-9]{1,18}\.[0-9]{1,19})?$")] = "",
 ) -> Response:
-    """Filters that are left empty are none. `since` is a day, from its beginning in UTC."""
+    """Filters that are left empty are none. `since` and `until` are days in UTC, the first from its beginning, the last to its
+    end."""
+    last = _day(until, "until")
     wanted = requests.Wanted(
-        since=_day(since),
+        since=_day(since, "since"),
+        until=last + timedelta(days=1) if last else None,
+        status=number({"status": status.strip()}, "status", 100, 599),
         endpoint=endpoint or None,
         errors=errors,
         token_id=token,
@@ -51,17 +58,22 @@ async def log(
         "request_id": request_id,
         "token": str(token or ""),
         "errors": "true" if errors else "",
+        "status": status,
         "since": since,
+        "until": until,
     }
     older = urlencode({key: value for key, value in asked.items() if value} | {"before": _text(found.next_before)})
     return page("requests.html", request, visitor, found=found, asked=asked, older=older)
 
 
-def _day(text: str) -> datetime | None:
+def _day(text: str, name: str) -> datetime | None:
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
     except ValueError:
-        raise InvalidField("since", "must be a day, such as 2026-11-22") from None
+        raise InvalidField(name, "must be a day, such as 2026-11-22") from None
+    if day and day.year > _LAST_YEAR:  # the day after it must be one as well
+        raise InvalidField(name, f"must be a day of the year {_LAST_YEAR} at the latest")
+    return day
 
 
 def _text(place: requests.Place | None) -> str:
