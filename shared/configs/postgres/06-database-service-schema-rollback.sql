@@ -3,6 +3,9 @@
 
 BEGIN;
 
+DROP TABLE database_history;
+DROP TABLE server_history;
+
 DROP TABLE backups;
 
 DROP INDEX databases_by_name;

@@ -289,6 +289,12 @@ class Settings(BaseSettings):
     size_interval_s: Seconds = Field(
         900, description="How often the size of a database is taken of which nothing says that it was written to."
     )
+    history_keep_s: Seconds = Field(
+        90 * 86400,
+        ge=14 * 86400,
+        le=730 * 86400,
+        description="How long it is known, by the day, what servers and databases had; by the hour it is two weeks.",
+    )
     refill_interval_s: Seconds = Field(
         15, description="How often spares are counted and refilled, beside the refill after each sweep."
     )
@@ -502,6 +508,7 @@ class Settings(BaseSettings):
             drift_confirmation=timedelta(seconds=self.drift_confirmation_s),
             request_log_keep=timedelta(seconds=self.request_log_keep_s),
             backup_within=timedelta(seconds=self.backup_within_s),
+            history_keep=timedelta(seconds=self.history_keep_s),
             move_drain=timedelta(seconds=self.move_drain_s),
             move_attempts=self.move_attempts,
             move_seat_timeout=timedelta(seconds=self.move_seat_timeout_s),

@@ -46,6 +46,7 @@ POLICY = Policy(auto_order=False, spares_least=0, allocate_budget=timedelta(seco
 EMPTY = (
     "SET LOCAL session_replication_role = replica;"  # else the audit trail cannot be emptied
     "TRUNCATE servers, databases, slots, logins, events, links, tokens, operations, operation_steps, moves, usage, requests, "
+    "server_history, database_history, "
     "authorities, certificates RESTART IDENTITY"
 )
 """A control database as it was migrated."""

@@ -35,6 +35,7 @@ ROUTES = {
     "cleanup_failed_pools": MAINTENANCE,
     "purge_released": MAINTENANCE,
     "forget_requests": MAINTENANCE,
+    "forget_history": MAINTENANCE,
     "find_drift": MAINTENANCE,
     RECONCILE_DRIFT: MAINTENANCE,
     "link_events": MAINTENANCE,

@@ -72,6 +72,8 @@ class Policy:
     request_log_keep: timedelta = timedelta(days=7)
     backup_within: timedelta = timedelta(hours=26)
     """Somebody is told where the last backup of the control plane is older, or there is none. 0: it is backed up otherwise."""
+    history_keep: timedelta = timedelta(days=90)
+    """How long it is known, by the day, what servers and databases had."""
     move_drain: timedelta = _s(5)
     """How long transactions may go on once a move has shut the door."""
     move_attempts: int = 3

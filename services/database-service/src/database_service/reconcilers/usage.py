@@ -13,6 +13,7 @@ from database_service.domain.servers import Server
 from database_service.domain.usage import Asked, Level, Sample, Stop, Usage, judge, take_in
 from database_service.reconcilers.addressing import admin_of
 from database_service.reconcilers.everywhere import on_every_server
+from database_service.reconcilers.history import remember
 from database_service.reconcilers.storage import judged
 from database_service.store import databases, moves, usage
 from database_service.store.usage import InUse
@@ -21,17 +22,15 @@ log = structlog.get_logger(__name__)
 
 
 async def sample_usage(deps: Deps) -> int:
-    """One look at every server with databases in use; returns how many databases were sampled."""
+    """One look at every server; returns how many databases were sampled."""
     return await on_every_server(deps, _sample_on, "usage.not_sampled")
 
 
 async def _sample_on(deps: Deps, server: Server) -> int:
     async with deps.db.connection() as conn:
         in_use = await usage.on_server(conn, server.id)
-    if not in_use:
-        return 0
     asked = _asked(in_use, deps.now())
-    samples = await deps.tenants.usage(admin_of(deps, server), asked, deps.policy.size_interval)
+    samples = await deps.tenants.usage(admin_of(deps, server), asked, deps.policy.size_interval) if asked else ()
     await _take_in(deps, server, in_use, samples)
     return len(samples)
 
@@ -58,6 +57,7 @@ async def _take_in(deps: Deps, server: Server, in_use: Sequence[InUse], samples:
     ]
     async with deps.db.transaction() as conn:
         await usage.keep(conn, [after for _, after in seen])
+        await remember(conn, deps, server, now)
     for each, after in seen:
         if after.size_bytes is not None:
             await _consider(deps, each, after.size_bytes)

@@ -16,6 +16,7 @@ from database_service.reconcilers import (
     capacity,
     databases,
     drift,
+    history,
     linking,
     operations,
     registers,
@@ -51,6 +52,7 @@ def register(app: Celery) -> None:
     app.task(name="cleanup_failed_pools")(one_at_a_time(cleanup_failed_pools))
     app.task(name="purge_released")(one_at_a_time(purge_released))
     app.task(name="forget_requests")(one_at_a_time(forget_requests))
+    app.task(name="forget_history")(one_at_a_time(forget_history))
     app.task(name="find_drift")(one_at_a_time(find_drift))
     app.task(name=names.RECONCILE_DRIFT)(one_at_a_time(reconcile_drift))
     app.task(name="link_events")(one_at_a_time(link_events))
@@ -147,6 +149,10 @@ def purge_released() -> None:
 
 def forget_requests() -> None:
     loop.run(upkeep.forget_requests)
+
+
+def forget_history() -> None:
+    loop.run(history.forget_history)
 
 
 def find_drift() -> None:

@@ -23,6 +23,7 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "cleanup_failed_pools": HOUR_S,  # a beat that is restarted each day would never come to a daily one
         "purge_released": HOUR_S,
         "forget_requests": HOUR_S,
+        "forget_history": HOUR_S,
         "find_drift": settings.drift_interval_s,
         "reconcile_drift": settings.sweep_interval_s,
         "link_events": LINK_S,

@@ -1,0 +1,2 @@
+DROP TABLE database_history;
+DROP TABLE server_history;
