@@ -38,7 +38,7 @@ async def test_every_page_is_sent_with_a_strict_policy_and_asks_nobody_else_for_
 ) -> None:
     pool = await house.pool()
     async with hub.visit() as visitor:
-        for path in (*PAGES, f"/pools/{pool.id}", "/pools/not-an-id"):
+        for path in (*PAGES, f"/pools/{pool.id}", f"/parts/pools/{pool.id}/growth", "/pools/not-an-id"):
             answer = await visitor.get(path)
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'" in policy
@@ -50,9 +50,9 @@ async def test_every_page_is_sent_with_a_strict_policy_and_asks_nobody_else_for_
             assert not re.search(r"<script>|<style|\son\w+=|\sstyle=|hx-on", answer.text), "the policy forbids it"
 
 
-async def test_the_files_that_pages_ask_for_are_there_and_are_what_their_packages_hold(hub: Hub) -> None:
+async def test_the_files_that_pages_ask_for_are_there_and_are_what_their_packages_hold(hub: Hub, house: House) -> None:
     async with hub.visit() as visitor:
-        page = (await visitor.get()).text
+        page = (await visitor.get()).text + (await visitor.get(f"/pools/{(await house.pool()).id}")).text
         for path in re.findall(r'(?:src|href)="/admin(/static/[^"]+)"', page):
             assert (await visitor.get(path)).status_code == 200, path
 

@@ -1,6 +1,7 @@
 """Is it well? A login of its own that reads, writes a little, and brings back facts."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import Mapping
 from datetime import timedelta
@@ -11,6 +12,13 @@ from database_service.dataplane import sqlstates
 from database_service.dataplane.connect import DRIVER_ERRORS, Patience, connect, farewell
 from database_service.domain.servers import Probe
 from database_service.domain.tenancy import Admin
+
+SETTINGS = (
+    "max_connections", "superuser_reserved_connections", "shared_buffers", "effective_cache_size", "work_mem",
+    "maintenance_work_mem", "max_wal_size", "max_worker_processes", "max_parallel_workers", "max_locks_per_transaction",
+    "autovacuum_max_workers",
+)  # fmt: skip
+"""Those that follow from a server's size."""
 
 _FACTS = """
 WITH mode AS MATERIALIZED (SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS read_only)
@@ -24,7 +32,8 @@ SELECT read_only,
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())::float8 AS oldest_transaction_s,
        (SELECT count(*) FROM pg_database WHERE NOT datistemplate)::int AS databases,
        extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 AS uptime_s,
-       to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS started_at
+       to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS started_at,
+       (SELECT jsonb_object_agg(name, current_setting(name)) FROM pg_settings WHERE name = ANY ($1::text[]))::text AS settings
 FROM mode
 """
 """The message is transactional: it is a real commit that WAL must take, and it leaves nothing to clean up."""
@@ -33,8 +42,8 @@ FROM mode
 async def probe(admin: Admin, timeout: timedelta) -> Probe:
     """See Tenants.probe. `timeout` is for the login and for the query together.
 
-    Facts: connections_used, connections_max, oldest_transaction_s, databases, in_recovery, uptime_s, and started_at by
-    the server's own clock. Sizes are not among them: they cost a look at every file.
+    Facts: connections_used, connections_max, oldest_transaction_s, databases, in_recovery, uptime_s, started_at by
+    the server's own clock, and the settings in force. Sizes are not among them: they cost a look at every file.
     """
     try:
         async with asyncio.timeout(timeout.total_seconds()):
@@ -48,7 +57,7 @@ async def probe(admin: Admin, timeout: timedelta) -> Probe:
 async def _ask(admin: Admin, patience: Patience) -> asyncpg.Record:
     conn = await connect(admin, patience)
     try:
-        rows = await conn.fetch(_FACTS)
+        rows = await conn.fetch(_FACTS, SETTINGS)
     finally:
         await farewell(conn)
     return rows[0]
@@ -68,6 +77,7 @@ def _facts(row: asyncpg.Record) -> Mapping[str, object]:
         "in_recovery": row["in_recovery"],
         "uptime_s": round(row["uptime_s"], 1),
         "started_at": row["started_at"],
+        "settings": json.loads(row["settings"]),
     }
 
 

@@ -8,6 +8,7 @@ from database_service.ui.pages import (
     databases,
     drift,
     events,
+    growth,
     hub,
     operations,
     plans,
@@ -24,6 +25,6 @@ from database_service.ui.session import PATH
 def install(app: FastAPI, status_of: StatusOf) -> None:
     """`app` is the API's: the hub uses its Deps, its tokens and its gate. `status_of` tells the HTTP status of an error."""
     app.state.hub_status_of, app.state.hub_fleet = status_of, Fleet()
-    for part in (signing_in, hub, pools, databases, operations, events, requests, drift, plans, tokens):
+    for part in (signing_in, hub, pools, databases, growth, operations, events, requests, drift, plans, tokens):
         app.include_router(part.routes)
     app.mount(f"{PATH}/static", StaticFiles(directory=STATIC))

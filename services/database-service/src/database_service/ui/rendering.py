@@ -48,6 +48,7 @@ def _environment() -> Environment:
         span=words.span,
         called=words.called,
         fact=words.fact,
+        told=words.told,
     )
     return environment
 

@@ -43,6 +43,11 @@ def size(number: float | None) -> str:
     return f"{number:.3g} {unit}"
 
 
+def told(number: float, how: str) -> str:
+    """Where the filter itself is an argument."""
+    return size(number) if how == "size" else amount(number)
+
+
 def share(part: float, whole: float) -> str:
     """Per cent, rounded down, so that 100 means all of it."""
     return f"{int(100 * part / whole) if whole else 0} %"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from database_service.deps import Deps
 from database_service.domain.errors import DatabaseGone, DatabaseNotFound
@@ -93,3 +94,53 @@ async def status(deps: Deps, instance_id: InstanceId, customer_id: CustomerId | 
         logins=tuple(LoginView(*login) for login in logins),
         usage=UsageView(*usage) if usage else None,
     )
+
+
+class Order(StrEnum):
+    """In which order databases of a server are told."""
+
+    SIZE = "size"
+    """The largest first."""
+    NAME = "name"
+    """By instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A database on a server, and what it used when it was last looked at; None before."""
+
+    instance_id: InstanceId
+    status: str
+    plan_tier: str
+    size_bytes: int | None
+    connections: int | None
+    level: str
+
+    @property
+    def plan(self) -> Plan:
+        return plan_of(self.plan_tier)
+
+
+@dataclass(frozen=True, slots=True)
+class Residents:
+    databases: tuple[Resident, ...]
+    total: int
+    """Of all of the server, not only these."""
+
+
+ON_SERVER = """
+SELECT d.instance_id, d.status, d.plan_tier, u.size_bytes, u.connections, coalesce(u.level, 'ok') AS level
+FROM databases d LEFT JOIN usage u ON u.database_id = d.id AND u.server_id = d.server_id
+WHERE d.server_id = $1 AND d.instance_id IS NOT NULL AND d.status <> 'purged'
+ORDER BY CASE WHEN $2 = 'size' THEN u.size_bytes END DESC NULLS LAST, d.instance_id LIMIT $3 OFFSET $4"""
+
+COUNT_ON_SERVER = """
+SELECT count(*) FROM databases WHERE server_id = $1 AND instance_id IS NOT NULL AND status <> 'purged'"""
+
+
+async def on_server(deps: Deps, server_id: ServerId, order: Order, *, limit: int, beyond: int = 0) -> Residents:
+    """Those that are somebody's; spares are nobody's. None where there is no such server."""
+    async with deps.db.reading() as conn:
+        rows = await conn.fetch(ON_SERVER, server_id, order, limit, beyond)
+        total = await conn.fetchval(COUNT_ON_SERVER, server_id)
+    return Residents(tuple(Resident(**dict(row)) for row in rows), total)

@@ -142,5 +142,5 @@ async def full_soon(deps: Deps, most: int = 5) -> FullSoonPage:
         rows = await conn.fetch(FULL_SOON, now, now.date(), (now + SOON).date(), most)
     return FullSoonPage(
         tuple(FullSoon(row["kind"], row["id"], row["name"], row["full_on"]) for row in rows),
-        {row["kind"]: row["total"] for row in rows},
+        dict.fromkeys(("server", "database"), 0) | {row["kind"]: row["total"] for row in rows},
     )

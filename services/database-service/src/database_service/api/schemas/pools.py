@@ -88,7 +88,9 @@ class PoolOut(Out):
     image: Text | None = Field(description="What it runs; null where its provisioner runs no images.")
     cpu_limit: float
     memory_limit: int = Field(description="Bytes.")
-    facts: Mapping[str, object] = Field(description="Numbers that the last health check read.")
+    facts: Mapping[str, object] = Field(
+        description="What the last health check read: numbers, and the `settings` in force."
+    )
     tls_until: datetime | None = Field(
         description="When its certificate ends, which is renewed a month before; null where it speaks no TLS."
     )

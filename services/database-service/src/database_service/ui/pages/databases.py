@@ -23,6 +23,7 @@ from database_service.domain.ids import CALLER_ID_PATTERN, InstanceId, Operation
 from database_service.domain.plans import Tier
 from database_service.domain.usage import Level
 from database_service.ui.fields import beginning, line, named, or_none
+from database_service.ui.pages.growth import of_database
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
@@ -104,6 +105,7 @@ async def part(request: Request, visitor: Visits, instance_id: Instance) -> Resp
 
 async def _seen(deps: Deps, instance_id: str, shown: Allocation | None = None) -> dict[str, object]:
     seen = await databases.status(deps, InstanceId(instance_id))
+    growth = await of_database(deps, instance_id)
     trail = await events.page(deps, instance_id=instance_id, limit=EVENTS)
     return {
         "seen": seen,
@@ -111,6 +113,7 @@ async def _seen(deps: Deps, instance_id: str, shown: Allocation | None = None) -
         "plan": seen.database.plan,
         "usage": seen.usage,
         "events": trail.events,
+        **growth,
         "tiers": list(Tier),
         "shown": _texts(shown) if shown else None,
     }

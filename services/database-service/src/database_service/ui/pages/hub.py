@@ -10,7 +10,7 @@ from database_service.ui.live import Fleet
 from database_service.ui.rendering import HEADERS, page
 from database_service.ui.routing import router
 from database_service.ui.visitor import Visits
-from database_service.views import backups, drift, fleet, stats, usage
+from database_service.views import backups, drift, fleet, history, stats, usage
 
 RECENT = timedelta(days=1)
 LISTED = frozenset({"waiting", "creating", "moving", "releasing", "released"})
@@ -47,6 +47,7 @@ async def _seen(deps: Deps) -> dict[str, object]:
         "concerns": await fleet.concerns(deps, deps.now() - RECENT),
         "drift": await drift.count_by_kind(deps),
         "listed": LISTED,
+        "soon": await history.full_soon(deps),
         "levels": await usage.count_by_level(deps),
         "hours": await fleet.claims_by_hour(deps, deps.now() - RECENT),
         "pace": await fleet.allocate_pace(deps, deps.now() - timedelta(hours=1)),

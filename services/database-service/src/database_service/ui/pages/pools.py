@@ -15,11 +15,14 @@ from database_service.domain.ids import ServerId
 from database_service.domain.plans import ServerType
 from database_service.ui.fields import line, named, number, or_none
 from database_service.ui.fleet_map import STATES, written
+from database_service.ui.pages.growth import By, Number, Sort, of_server, residents
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
 from database_service.ui.visitor import Sends, Visits
 from database_service.views import events, fleet, servers
+from database_service.views.databases import Order
+from database_service.views.history import Stretch
 
 POOLS = f"{PATH}/pools"
 A_PAGE = 50
@@ -89,8 +92,16 @@ async def at(request: Request, visitor: Visits, seq: Annotated[int, Path(ge=0, l
 
 
 @routes.get("/pools/{server_id}")
-async def pool(request: Request, visitor: Visits, server_id: UUID) -> Response:
-    return page("pool.html", request, visitor, told=None, **await _server(request.app.state.deps, server_id))
+async def pool(
+    request: Request,
+    visitor: Visits,
+    server_id: UUID,
+    by: By = Stretch.HOUR,
+    sort: Sort = Order.SIZE,
+    number: Number = 1,
+) -> Response:
+    shown = await _page(request.app.state.deps, server_id, by, sort, number)
+    return page("pool.html", request, visitor, told=None, **shown)
 
 
 @routes.get("/parts/pools/{server_id}")
@@ -102,7 +113,24 @@ async def pool_part(request: Request, visitor: Visits, server_id: UUID) -> Respo
 async def _server(deps: Deps, server_id: UUID) -> dict[str, object]:
     server = await servers.one(deps, ServerId(server_id))
     trail = await events.page(deps, subject_id=server_id, limit=EVENTS)
-    return {"server": server, "facts": sorted(server.facts.items()), "events": trail.events}
+    facts = dict(server.facts)
+    settings = facts.pop("settings", None)
+    return {
+        "server": server,
+        "facts": sorted(facts.items()),
+        "settings": sorted(settings.items()) if isinstance(settings, dict) else (),
+        "events": trail.events,
+    }
+
+
+async def _page(
+    deps: Deps, server_id: UUID, by: Stretch = Stretch.HOUR, sort: Order = Order.SIZE, number: int = 1
+) -> dict[str, object]:
+    return {
+        **await _server(deps, server_id),
+        **await of_server(deps, server_id, by),
+        **await residents(deps, server_id, sort, number),
+    }
 
 
 @routes.post("/pools/{server_id}/{verb}")
@@ -127,5 +155,5 @@ async def do(request: Request, sent: Sends, server_id: UUID, verb: str) -> Respo
             case _:
                 raise InvalidField("verb", "is none that a server knows")
     except ServiceError as e:
-        return failed("pool.html", request, sent.visitor, e, **await _server(deps, server_id))
+        return failed("pool.html", request, sent.visitor, e, **await _page(deps, server_id))
     return see(f"{POOLS}/{server_id}")
