@@ -56,6 +56,8 @@ CALLS: dict[str, Verb] = {
     "POST /admin/drift/find": lambda c: c.admin.find_drift(),
     "POST /admin/drift/{drift_id}/remove": lambda c: c.admin.remove_drift(ID, confirm="c"),
     "GET /admin/neighbours": lambda c: c.admin.neighbours(pool_id=ID, limit=1),
+    "GET /admin/pools/{pool_id}/history": lambda c: c.admin.pool_history(ID, by="day"),
+    "GET /admin/databases/{instance_id}/history": lambda c: c.admin.database_history("i"),
     "GET /admin/stats": lambda c: c.admin.stats(),
     "GET /admin/events": lambda c: c.admin.events(instance_id="i", subject_id=ID, **PAGE),
     "GET /admin/events/verification": lambda c: c.admin.verify_events(since="1:ab"),

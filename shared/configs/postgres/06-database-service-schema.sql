@@ -610,16 +610,16 @@ COMMENT ON COLUMN backups.size IS 'Bytes of the dump in it; sha256 is of the sam
 
 CREATE TABLE server_history (
     server_id   uuid NOT NULL REFERENCES servers (id) ON DELETE CASCADE,
-    hours       smallint NOT NULL CHECK (hours IN (1, 24)),
     at          timestamptz NOT NULL,
+    size_bytes  bigint NOT NULL CHECK (size_bytes >= 0),
     databases   integer NOT NULL CHECK (databases >= 0),
     slots       integer NOT NULL CHECK (slots >= 0),
     connections integer NOT NULL CHECK (connections >= 0),
-    size_bytes  bigint NOT NULL CHECK (size_bytes >= 0),
+    hours       smallint NOT NULL CHECK (hours IN (1, 24)),
     full_on     date,
     PRIMARY KEY (server_id, hours, at),
     CHECK (full_on IS NULL OR hours = 24)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 90);
 COMMENT ON TABLE server_history IS 'What samples found of each server, by the hour and by the day. The newest of both is written again and again.';
 COMMENT ON COLUMN server_history.hours IS 'How long this stretch is, which began at `at`.';
 COMMENT ON COLUMN server_history.databases IS 'In use when it was last looked; so are slots, spares among them, and size_bytes.';

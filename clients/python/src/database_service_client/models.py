@@ -7,7 +7,7 @@ unit in their name are in it, moments know their time zone.
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -532,6 +532,44 @@ class Neighbour:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourList:
     neighbours: tuple[Neighbour, ...]
+
+
+# -- history ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolThen:
+    """What a server had in the hour or the day that began at `at`: connections at most, the others at last."""
+
+    at: datetime
+    used_slots: int
+    databases: int
+    connections: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolHistory:
+    """The oldest first. An hour or a day in which nobody could look at the server is not there."""
+
+    history: tuple[PoolThen, ...]
+    full_on: date | None
+    """When its slots will all be taken at the pace of the last four weeks; None where nothing says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeThen:
+    at: datetime
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseHistory:
+    """At the first look of each day, the oldest first, and now."""
+
+    history: tuple[SizeThen, ...]
+    full_on: date | None
+    """When its plan's storage will be used up at the pace of the last four weeks; None where nothing says so."""
 
 
 # -- drift ------------------------------------------------------------------------------------------------------------

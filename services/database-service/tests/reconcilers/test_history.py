@@ -9,12 +9,13 @@ import pytest
 from database_service.actions.allocate import allocate
 from database_service.actions.move_databases import move
 from database_service.actions.release import release
+from database_service.domain.growth import Stretch
 from database_service.domain.ids import InstanceId
 from database_service.domain.plans import PLANS, Tier
 from database_service.reconcilers import history
 from database_service.reconcilers.history import forget_history
 from database_service.reconcilers.usage import sample_usage
-from database_service.views.history import Stretch, full_soon, of_database, of_server
+from database_service.views.history import full_soon, of_database, of_server
 from support.cluster import Cluster
 from support.faults import Fate, Killed
 from support.house import WHO, House, ask, open_house
@@ -143,13 +144,13 @@ async def test_a_database_that_grew_for_a_week_is_told_of_before_its_storage_is_
         one.id,
         size,
     )
-    assert (await full_soon(used.deps)).counts == {}, "nobody has reckoned yet"
+    assert (await full_soon(used.deps)).first == (), "nobody has reckoned yet"
     await looked(used, DAY)
     soon = await full_soon(used.deps)
     assert [(each.name, (each.full_on - used.clock().date()).days) for each in soon.first] == [("grows", 5)]
     assert (await of_database(used.deps, InstanceId("grows"))).full_on == soon.first[0].full_on
     assert (await of_database(used.deps, A)).full_on is None
-    assert soon.counts == {"database": 1}
+    assert soon.counts == {"server": 0, "database": 1}
 
 
 async def test_a_server_whose_slots_go_day_by_day_is_told_of_until_it_has_more(used: House) -> None:
@@ -164,15 +165,15 @@ async def test_a_server_whose_slots_go_day_by_day_is_told_of_until_it_has_more(u
     await used.value("UPDATE servers SET max_instances = 1000 WHERE id = $1", server.id)
     assert (await of_server(used.deps, server.id, Stretch.DAY)).full_on is None
     await looked(used, HOUR)
-    assert (await full_soon(used.deps)).counts == {}
+    assert (await full_soon(used.deps)).first == ()
 
 
 async def test_what_is_old_is_forgotten_in_batches(used: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MOST_FORGOTTEN_AT_ONCE", 100)
     await looked(used)
     await used.value(
-        "INSERT INTO server_history SELECT server_id, hours, at - g * hours * interval '1 hour', 1, 1, 1, 1 FROM server_history, "
-        "generate_series(1, 500) g"
+        "INSERT INTO server_history SELECT server_id, at - g * hours * interval '1 hour', 1, 1, 1, 1, hours "
+        "FROM server_history, generate_series(1, 500) g"
     )
     assert await forget_history(used.deps) == 1002 - 14 * 24 - 90
     assert await forget_history(used.deps) == 0

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from urllib.parse import quote
 from uuid import UUID
 
 from database_service_client.asking import idempotency_key
 from database_service_client.models import (
     AdoptionReport,
     AuthorityList,
+    DatabaseHistory,
     Drift,
     DriftPage,
     Event,
@@ -21,6 +23,7 @@ from database_service_client.models import (
     MoveReport,
     NeighbourList,
     Pool,
+    PoolHistory,
     PoolPage,
     RemovalOffer,
     RequestPage,
@@ -215,6 +218,17 @@ class AdminVerbs(Following[Op]):
         """The noisiest databases on pools, with advice."""
         query: dict[str, Scalar | None] = {"pool_id": str(pool_id) if pool_id else None, "limit": limit}
         return (yield from self._asker.get(NeighbourList, _get("/admin/neighbours", query)))
+
+    @verb
+    def pool_history(self, pool_id: UUID, *, by: str | None = None) -> Steps[PoolHistory]:
+        """What a server had: two weeks by the `hour`, or all that is kept by the `day`."""
+        return (yield from self._asker.get(PoolHistory, _get(f"/admin/pools/{pool_id}/history", {"by": by})))
+
+    @verb
+    def database_history(self, instance_id: str) -> Steps[DatabaseHistory]:
+        """The size of a database, day by day."""
+        path = f"/admin/databases/{quote(instance_id, safe='')}/history"
+        return (yield from self._asker.get(DatabaseHistory, _get(path)))
 
     @verb
     def stats(self) -> Steps[Stats]:

@@ -21,6 +21,7 @@ from database_service.api.routers import (
     databases,
     drift,
     health,
+    history,
     keys,
     moves,
     neighbours,
@@ -37,7 +38,7 @@ from database_service.deps import Deps
 
 PREFIX = "/api/database"
 ROUTERS = (
-    databases.router, operations.router, moves.router, pools.router, drift.router, neighbours.router, admin.router,
+    databases.router, operations.router, moves.router, pools.router, drift.router, neighbours.router, history.router, admin.router,
     keys.router, authorities.router, requests.router, health.router,
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from database_service.cli import render
 from database_service.cli.client import STEP_S, Client, segment
 from database_service.cli.exits import CommandFailed, Exit
 from database_service.cli.session import Confirm, Json, Yes, confirmed, out, session, show_json
+from database_service.domain.growth import Stretch
 from database_service.domain.plans import ServerType
 from database_service.domain.wording import size
 from database_service.settings import parse_bytes
@@ -20,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Servers that hold tenant databases
 Pool = Annotated[str, typer.Argument(help="The pool's id or name.", metavar="POOL")]
 _COLUMNS = ("name", "server_type", "status", "health_status")
 _PAGE = 100
+_THEN = ("at", "used_slots", "databases", "connections", "size")
 
 
 @app.command("ls")
@@ -100,6 +102,26 @@ def health(context: typer.Context, pool: Pool, as_json: Json = False) -> None:
         show_json(found)
     else:
         render.facts(out, {name: found.get(name) for name in ("status", "health_status", "message")})
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    pool: Pool,
+    by: Annotated[
+        Stretch, typer.Option(help="hour: two weeks by the hour; day: all that is kept, by the day.")
+    ] = Stretch.DAY,
+    as_json: Json = False,
+) -> None:
+    """Show what it had until now, and when it will be full at this pace."""
+    with session(context).client() as client:
+        found = client.get(f"{_path(client, pool)}/history", by=by).body
+    if as_json:
+        show_json(found)
+        return
+    render.rows(out, (then | {"size": size(then["size_bytes"])} for then in found["history"]), _THEN)
+    if found["full_on"]:
+        out.print(f"Its slots will all be taken on about {found['full_on']}.")
 
 
 @app.command()

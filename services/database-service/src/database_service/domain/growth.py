@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from enum import StrEnum
 from itertools import combinations
 from math import ceil
 from statistics import median
@@ -17,6 +18,17 @@ LONGEST = timedelta(days=365)
 """Four weeks say nothing of what comes after a year."""
 SOON = timedelta(days=14)
 """Who is full before that needs somebody."""
+
+
+class Stretch(StrEnum):
+    """How long what is told as one is."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def hours(self) -> int:
+        return 1 if self is Stretch.HOUR else 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +48,16 @@ class Sizes:
 
     @property
     def points(self) -> list[Point]:
-        first = self.last_day - timedelta(days=len(self.sizes) - 1)
-        return [Point(first + timedelta(days=n), size) for n, size in enumerate(self.sizes) if size is not None]
+        return self._points(self.sizes)
+
+    @property
+    def recent(self) -> list[Point]:
+        """As many as a pace is reckoned from."""
+        return self._points(self.sizes[-LOOKED_BACK.days :])
+
+    def _points(self, last: Sequence[float | None]) -> list[Point]:
+        day = self.last_day.toordinal() - len(last) + 1
+        return [Point(date.fromordinal(day + n), size) for n, size in enumerate(last) if size is not None]
 
 
 def with_day(before: Sizes | None, today: date, size: float, most_days: int) -> Sizes:
@@ -79,5 +99,6 @@ def _grew(points: Sequence[Point]) -> bool:
 
 
 def _pace(points: Sequence[Point]) -> float:
-    """For each day: the slope of Theil and Sen."""
-    return median((b.value - a.value) / (b.day - a.day).days for a, b in combinations(points, 2))
+    """For each day: the slope of Theil and Sen. With bare numbers: it is reckoned for every database on every day."""
+    known = [(point.day.toordinal(), point.value) for point in points]
+    return median([(later - value) / (then - day) for (day, value), (then, later) in combinations(known, 2)])

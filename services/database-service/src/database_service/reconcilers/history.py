@@ -29,7 +29,7 @@ async def _remember_sizes(conn: Conn, deps: Deps, server: Server, today: date) -
 
 def _written(grown: Grown, today: date, most_days: int) -> tuple[Sizes, date | None]:
     sizes = with_day(grown.before, today, grown.size_bytes, most_days)
-    return sizes, full_on(sizes.points, PLANS[grown.tier].storage_bytes)
+    return sizes, full_on(sizes.recent, PLANS[grown.tier].storage_bytes)
 
 
 async def forget_history(deps: Deps) -> int:

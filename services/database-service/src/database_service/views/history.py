@@ -3,24 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from enum import StrEnum
 
 from database_service.deps import Deps
 from database_service.domain.errors import DatabaseNotFound, ServerNotFound
-from database_service.domain.growth import HOURS_KEPT, LOOKED_BACK, SOON, Point, Sizes, full_on
+from database_service.domain.growth import HOURS_KEPT, LOOKED_BACK, SOON, Point, Sizes, Stretch, full_on
 from database_service.domain.ids import InstanceId, ServerId
 from database_service.domain.plans import plan_of
-
-
-class Stretch(StrEnum):
-    """How long what is told as one is."""
-
-    HOUR = "hour"
-    DAY = "day"
-
-    @property
-    def hours(self) -> int:
-        return 1 if self is Stretch.HOUR else 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from fastapi import Path, Query, Request
 from fastapi.responses import Response
 
 from database_service.deps import Deps
+from database_service.domain.growth import Stretch
 from database_service.domain.ids import CALLER_ID_PATTERN, InstanceId, ServerId
 from database_service.ui.rendering import page
 from database_service.ui.routing import router
 from database_service.ui.visitor import Visits
 from database_service.views import databases, history, servers
 from database_service.views.databases import Order
-from database_service.views.history import Stretch
 
 A_PAGE = 50
 

@@ -11,6 +11,7 @@ from database_service.actions.check_server import check
 from database_service.actions.order_server import order_pool
 from database_service.deps import Deps
 from database_service.domain.errors import InvalidField, ServiceError
+from database_service.domain.growth import Stretch
 from database_service.domain.ids import ServerId
 from database_service.domain.plans import ServerType
 from database_service.ui.fields import line, named, number, or_none
@@ -22,7 +23,6 @@ from database_service.ui.session import PATH
 from database_service.ui.visitor import Sends, Visits
 from database_service.views import events, fleet, servers
 from database_service.views.databases import Order
-from database_service.views.history import Stretch
 
 POOLS = f"{PATH}/pools"
 A_PAGE = 50
