@@ -4,6 +4,8 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
@@ -12,14 +14,19 @@ from database_service.actions.tokens import ensure_bootstrap, ensure_consumer
 from database_service.admission.bounds import Bounds
 from database_service.api import problems
 from database_service.api.app import Door, create_app
-from database_service.auth.rate import Pace
+from database_service.auth.oidc.provider import Client, Provider
+from database_service.auth.oidc.sign_in import SignIn
+from database_service.auth.people import Roles
+from database_service.auth.rate import Pace, Rate
 from database_service.broker.celery import new_sender
 from database_service.broker.pulse import Pulse
 from database_service.deps import Deps
 from database_service.domain.errors import ControlDatabaseUnavailable
+from database_service.domain.secret import Secret
 from database_service.observability.logging import configure_logging
 from database_service.settings import Settings, load_settings
 from database_service.ui import app as hub
+from database_service.ui.pages.oidc import CALLBACK
 from database_service.wiring import open_deps
 
 _TRY_AGAIN_S = 1
@@ -56,7 +63,7 @@ def app_of(settings: Settings) -> FastAPI:
                 await asyncio.gather(later, return_exceptions=True)
 
     app = create_app(open_with_tokens, door_of(settings))
-    hub.install(app, problems.status_of)
+    hub.install(app, problems.status_of, sign_in_of(settings))
     return app
 
 
@@ -78,6 +85,39 @@ def door_of(settings: Settings) -> Door:
         ping_broker=Pulse(new_sender(settings.broker_url())),
         keeping=keeping_of(settings),
     )
+
+
+def sign_in_of(settings: Settings) -> SignIn | None:
+    """The way in for people by OpenID Connect, where one is set; SettingsError where it is set in part."""
+    settings.refuse_half_oidc()
+    issuer, home, secret = settings.oidc_issuer, settings.public_url, settings.oidc_client_secret
+    if not (issuer and home and secret and settings.oidc_client_id):
+        return None
+    client = Client(
+        issuer=issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=Secret(secret.get_secret_value()),
+        redirect_uri=f"{home}{CALLBACK}",
+        scope=settings.oidc_scopes,
+    )
+    roles = Roles(
+        claim=settings.oidc_role_claim,
+        viewers=_values(settings.oidc_viewers),
+        operators=_values(settings.oidc_operators),
+        secret_readers=_values(settings.oidc_secret_readers),
+    )
+    return SignIn(
+        provider=Provider(client),
+        roles=roles,
+        label=settings.oidc_label or urlsplit(issuer).hostname or issuer,
+        home=home,
+        lasts=timedelta(seconds=settings.oidc_session_s),
+        strangers=Rate("address", Pace(settings.unknown_tokens_per_s, settings.unknown_tokens_burst)),
+    )
+
+
+def _values(listed: str) -> frozenset[str]:
+    return frozenset(filter(None, (each.strip() for each in listed.split(","))))
 
 
 def keeping_of(settings: Settings) -> Keeping:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from database_service.domain.plans import Tier
 from database_service.domain.policy import Placement, Policy
 from database_service.domain.secret import Secret
+from database_service.domain.web import is_origin, is_private
 
 SECRET_NAMES = (
     "database_url",
@@ -22,6 +23,7 @@ SECRET_NAMES = (
     "secret_keys",
     "admin_token",
     "consumer_token",
+    "oidc_client_secret",
 )
 """Every setting that may carry a secret. Each has a `NAME_FILE` beside it, which names a file to read it from."""
 
@@ -170,6 +172,43 @@ class Settings(BaseSettings):
         5, description="Tokens nobody holds that one address may show a second, in each API process; then it gets 429."
     )
     unknown_tokens_burst: int = Field(100, ge=1, description="The same at once.")
+
+    public_url: str | None = Field(
+        None,
+        description="Where people's browsers find the hub, without `/admin`: `https://databases.example.com`. An identity "
+        "provider sends them back there.",
+    )
+    oidc_issuer: str | None = Field(
+        None,
+        description="An identity provider (OpenID Connect) that people sign in to the hub with, beside tokens: its issuer, exactly "
+        "as it calls itself. All or nothing: `OIDC_CLIENT_ID`, `OIDC_CLIENT_SECRET`, `PUBLIC_URL` and one of `OIDC_VIEWERS` and "
+        "`OIDC_OPERATORS` belong to it.",
+    )
+    oidc_client_id: str | None = Field(None, description="What that provider knows the hub as.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret it gave to the hub.")
+    oidc_client_secret_file: Path | None = Field(None, description="A file with `OIDC_CLIENT_SECRET`.")
+    oidc_label: str | None = Field(
+        None, description='What people call the provider: "Sign in with …". Without it, its host.'
+    )
+    oidc_scopes: str = Field(
+        "openid profile email",
+        description="What it is asked to tell, separated by spaces. Some tell groups only with `groups` in here.",
+    )
+    oidc_role_claim: str = Field(
+        "groups", description="The claim of its id token that says what somebody is: a text, or a list of them."
+    )
+    oidc_viewers: str = Field("", description="Values of that claim that let somebody look, separated by commas.")
+    oidc_operators: str = Field(
+        "", description="Values that let somebody look and act: `admin:write`, and `databases:…` but for credentials."
+    )
+    oidc_secret_readers: str = Field(
+        "", description="Values that let operators show credentials of databases as well (`databases:secrets`)."
+    )
+    oidc_session_s: Seconds = Field(
+        8 * 3600,
+        le=8 * 3600,
+        description="How long such a sign-in lasts, 8 h at most. Who is removed at the provider stays in until then.",
+    )
 
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         Path(".data"),
@@ -409,6 +448,38 @@ class Settings(BaseSettings):
             raise SettingsError(
                 "SWARM_DEDICATED_DIR is set without SWARM_POOLS_DIR; volumes and directories do not mix."
             )
+
+    @property
+    def wants_oidc(self) -> bool:
+        """Whether anything of a sign-in by OpenID Connect is set."""
+        given = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret)
+        return any(given) or any((self.oidc_viewers, self.oidc_operators, self.oidc_secret_readers))
+
+    def refuse_half_oidc(self) -> None:
+        """Raise SettingsError where a part of a sign-in by OpenID Connect is set and another one is not, or others could read
+        along. Asked by the API alone: the other processes have no use for it, and no secret of it."""
+        if not self.wants_oidc:
+            return
+        needed = {
+            "OIDC_ISSUER": self.oidc_issuer,
+            "OIDC_CLIENT_ID": self.oidc_client_id,
+            "OIDC_CLIENT_SECRET (or …_FILE)": self.oidc_client_secret and self.oidc_client_secret.get_secret_value(),
+            "PUBLIC_URL": self.public_url,
+            "OIDC_VIEWERS or OIDC_OPERATORS": self.oidc_viewers or self.oidc_operators,
+        }
+        if lacking := [name for name, value in needed.items() if not value]:
+            raise SettingsError(f"Sign-in by OpenID Connect is set in part: {', '.join(lacking)} is not set.")
+        for name, url in (("OIDC_ISSUER", self.oidc_issuer), ("PUBLIC_URL", self.public_url)):
+            if not is_private(url or ""):
+                raise SettingsError(
+                    f"{name} must begin with https://; http:// is for this machine's own address alone."
+                )
+        if not is_origin(self.public_url or ""):
+            raise SettingsError(
+                "PUBLIC_URL must be a site alone, such as https://databases.example.com, without a path."
+            )
+        if "openid" not in self.oidc_scopes.split():
+            raise SettingsError("OIDC_SCOPES must contain openid, or the provider gives no id token.")
 
     def refuse_unsafe(self) -> None:
         """Raise SettingsError where a secret is missing, or, outside development, is one that anybody could guess."""

@@ -23,6 +23,8 @@ class Bounds:
     """Held at once until a row changes (`Prefer: wait`, `?wait`); more are answered at once with what is there."""
     on_servers: int = 64
     """At once on tenant servers; more leave the work to the worker, or are refused where that cannot be."""
+    at_provider: int = 16
+    """Sign-ins that wait for the identity provider at once; more are refused."""
 
 
 BOUNDS = Bounds()

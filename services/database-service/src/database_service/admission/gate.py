@@ -28,6 +28,7 @@ class Why(StrEnum):
 
     CHANGE = "change"
     SERVER = "server"
+    PROVIDER = "provider"
 
 
 _place: "ContextVar[Place | None]" = ContextVar("place", default=None)
@@ -154,13 +155,21 @@ class Gate:
 
     def step_aside(self, why: Why) -> None:
         """Overloaded where too many stand there already."""
-        most = self._bounds.waiting if why is Why.CHANGE else self._bounds.on_servers
-        if self._aside[why] >= most:
+        if self._aside[why] >= self._most(why):
             metrics.refused(f"{why}_full")
             raise Overloaded
         self._aside[why] += 1
         metrics.aside(why, self._aside[why])
         self.back_out()
+
+    def _most(self, why: Why) -> int:
+        match why:
+            case Why.CHANGE:
+                return self._bounds.waiting
+            case Why.SERVER:
+                return self._bounds.on_servers
+            case Why.PROVIDER:
+                return self._bounds.at_provider
 
     def come_back(self, why: Why) -> None:
         """At once: who was let in before is not sent away in the middle of its work."""

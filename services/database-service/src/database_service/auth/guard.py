@@ -57,13 +57,18 @@ async def caller_of(request: Request, token: Secret) -> Caller:
     """Who shows this token with this request, which its rate allows. Unauthenticated, TooManyRequests,
     ControlDatabaseUnavailable."""
     tokens: Tokens = request.app.state.tokens
+    return paced(request, await tokens.caller(token, address_of(request)))
+
+
+def paced(request: Request, caller: Caller) -> Caller:
+    """The same, whose rate allows this request; TooManyRequests."""
     rate: Rate[TokenId] = request.app.state.rate
-    caller = await tokens.caller(token, _address(request))
     request.state.caller = caller  # known from here on, also where it is refused
     left = request.state.rate_left = rate.spend(caller.token_id)
     left.must_do()
     return caller
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Whom this request's address stands for."""
     return neighbourhood(request.client.host) if request.client else ""

@@ -18,7 +18,10 @@ K = TypeVar("K", bound=Hashable)
 
 Whose = Literal["token", "address"]
 
-_SAID = {"token": "This token asks too often", "address": "Too many tokens that nobody knows come from this address"}
+_SAID = {
+    "token": "This token asks too often",
+    "address": "Too many tokens or sign-ins that nobody knows come from this address",
+}
 _MOST_KNOWN = 10_000
 _SUBNET = 64
 

@@ -17,3 +17,8 @@ ALL: Set[str] = frozenset(Scope)
 
 OF_CONSUMERS: Set[str] = frozenset(scope for scope in Scope if scope.startswith("databases:"))
 """What a service needs that asks for databases for others."""
+
+OF_VIEWERS: Set[str] = frozenset({Scope.ADMIN_READ})
+OF_OPERATORS: Set[str] = frozenset({Scope.ADMIN_READ, Scope.ADMIN_WRITE, Scope.DATABASES_READ, Scope.DATABASES_WRITE})
+OF_SECRET_READERS: Set[str] = frozenset({Scope.DATABASES_SECRETS})
+"""What people get who sign in to the hub by OpenID Connect, each beside the others."""

@@ -43,20 +43,23 @@ def digests(macs: Macs, token: Secret) -> list[Digest]:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of a valid token."""
+    """The holder of a valid token, or a person who is signed in (`auth.people`)."""
 
     token_id: TokenId
+    """Of a person, who has no token: an id of their own, which is no token's."""
     name: str
     scopes: frozenset[str]
     customer_id: CustomerId | None
     """Whose databases alone it may see and touch; None: everybody's."""
     expires_at: datetime | None
+    shown: str = "token"
+    """What it is that may lack a scope."""
 
     def must_hold(self, scopes: Iterable[str]) -> None:
         """Forbidden, naming the first of them that is lacking."""
         for scope in scopes:
             if scope not in self.scopes:
-                raise Forbidden(scope)
+                raise Forbidden(scope, self.shown)
 
     def must_serve(self, customer_id: str) -> None:
         """CustomerForbidden where it is bound to another customer."""

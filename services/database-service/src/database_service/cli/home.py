@@ -98,6 +98,7 @@ class Home:
                 "admin_token": SecretStr(token.reveal()),
                 "admin_token_file": self.admin_token,
                 **self._consumers(),
+                **self._sign_in(asked),
                 "celery_broker_url": SecretStr(broker),
                 "celery_broker_url_file": self._written(self.secrets / "broker-url", broker),
                 "db_pool_memory_limit": _unless_set(asked, "db_pool_memory_limit", POOL_MEMORY),
@@ -114,6 +115,14 @@ class Home:
             return {}
         token = SecretStr(self.consumer_token.read_text().strip())
         return {"consumer_token": token, "consumer_token_file": self.consumer_token}
+
+    def _sign_in(self, asked: Settings) -> dict[str, object]:
+        """What the processes get as a file, like every other secret."""
+        secret = asked.oidc_client_secret
+        if secret is None or asked.oidc_client_secret_file:
+            return {}
+        path = self.secrets / "oidc-client.secret"
+        return {"oidc_client_secret_file": self._written(path, secret.get_secret_value())}
 
     def _kept(self, path: Path, make: Callable[[], Secret]) -> Secret:
         if not path.exists():

@@ -20,7 +20,7 @@ CALLER_ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who caused a change, for its event: an API token's name, or one of `OUR_ACTORS`."""
+    """Who caused a change, for its event: an API token's name, a person's, or one of `OUR_ACTORS`."""
 
     actor: str
     request_id: str | None = None
@@ -41,5 +41,8 @@ TASK = "task:"
 RECOVERY = "recovery"
 """The actor of what an operator's `dbs restore-control-plane` and `dbs rebuild` do to rows."""
 
-OUR_ACTORS = (RECONCILER, BOOTSTRAP, CONSUMER, TASK, RECOVERY)
-"""How actors begin that no token may be named like: an event must not be mistaken for the service's own."""
+PERSON = "oidc:"
+"""Before the name of somebody who signed in to the hub by OpenID Connect."""
+
+OUR_ACTORS = (RECONCILER, BOOTSTRAP, CONSUMER, TASK, RECOVERY, PERSON)
+"""How actors begin that no token may be named like: an event must not be mistaken for the service's own, nor for a person's."""

@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 
 __all__ = [
     "CONTENT_TYPE", "REGISTRY", "Fleet", "admitted", "allocated", "aside", "limited", "logged", "nudged", "refused", "render",
-    "request", "show_fleet", "step",
+    "request", "show_fleet", "signed_in", "step",
 ]  # fmt: skip
 
 REGISTRY = CollectorRegistry()
@@ -44,6 +44,10 @@ _REFUSED = Counter(
 _ASIDE = Gauge("dbs_requests_aside", "Requests that wait for something and hold no place.", ("why",), registry=REGISTRY)
 _LIMITED = Counter(
     "dbs_rate_limited", "Requests refused by a rate (429), by whose rate it is.", ("by",), registry=REGISTRY
+)
+
+_SIGN_INS = Counter(
+    "dbs_sign_ins", "Sign-ins to the hub, by how and by what came of them.", ("how", "outcome"), registry=REGISTRY
 )
 
 _SERVERS = Gauge(
@@ -130,6 +134,11 @@ def aside(why: str, now: int) -> None:
 def limited(by: Literal["token", "address"]) -> None:
     """A request came too soon after those before it."""
     _LIMITED.labels(by).inc()
+
+
+def signed_in(how: Literal["token", "oidc"], outcome: str) -> None:
+    """Somebody signed in to the hub, or tried to; `outcome` is `ok` or an error's code."""
+    _SIGN_INS.labels(how, outcome).inc()
 
 
 def show_fleet(fleet: Fleet) -> None:

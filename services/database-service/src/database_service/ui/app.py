@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from database_service.auth.oidc.sign_in import SignIn
 from database_service.ui.live import Fleet
 from database_service.ui.pages import (
     databases,
@@ -10,6 +11,7 @@ from database_service.ui.pages import (
     events,
     growth,
     hub,
+    oidc,
     operations,
     plans,
     pools,
@@ -22,9 +24,12 @@ from database_service.ui.routing import StatusOf
 from database_service.ui.session import PATH
 
 
-def install(app: FastAPI, status_of: StatusOf) -> None:
-    """`app` is the API's: the hub uses its Deps, its tokens and its gate. `status_of` tells the HTTP status of an error."""
-    app.state.hub_status_of, app.state.hub_fleet = status_of, Fleet()
+def install(app: FastAPI, status_of: StatusOf, sign_in: SignIn | None = None) -> None:
+    """`app` is the API's: the hub uses its Deps, its tokens and its gate. `status_of` tells the HTTP status of an error.
+    Without `sign_in`, tokens are the only way in."""
+    app.state.hub_status_of, app.state.hub_fleet, app.state.hub_sign_in = status_of, Fleet(), sign_in
+    if sign_in:
+        app.include_router(oidc.routes)
     for part in (signing_in, hub, pools, databases, growth, operations, events, requests, drift, plans, tokens):
         app.include_router(part.routes)
     app.mount(f"{PATH}/static", StaticFiles(directory=STATIC))

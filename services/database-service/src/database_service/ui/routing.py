@@ -34,7 +34,7 @@ class _PageRoute(APIRoute):
             except ServiceError as e:
                 status_of: StatusOf = request.app.state.hub_status_of
                 status = status_of(e)
-                return page("error.html", request, None, status, title=_title(status), told=str(e))
+                return page("error.html", request, None, status, title=title(status), told=str(e))
 
         return handled
 
@@ -70,9 +70,10 @@ _TITLES: Mapping[int, str] = {
     410: "Gone",
     422: "Not understood",
     429: "Too many requests",
+    502: "Not to be trusted",
     503: "Unavailable",
 }
 
 
-def _title(status: int) -> str:
+def title(status: int) -> str:
     return _TITLES.get(status, "Something went wrong")

@@ -7,7 +7,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from database_service.auth.guard import caller_of
+from database_service.auth.guard import caller_of, paced
+from database_service.auth.oidc.sign_in import SignIn
+from database_service.auth.people import Person
 from database_service.auth.scopes import Scope
 from database_service.auth.tokens import Caller
 from database_service.deps import Deps
@@ -41,6 +43,11 @@ class Visitor:
         """Whether verbs are offered at all."""
         return Scope.ADMIN_WRITE in self.caller.scopes
 
+    @property
+    def lends(self) -> bool:
+        """Whether they can make tokens: nobody lends trust for longer than they have it, and a sign-in has it for hours."""
+        return isinstance(self.session.holder, Secret)
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -65,11 +72,28 @@ async def _visitor(request: Request) -> Visitor:
     session = opened(request.cookies.get(COOKIE, ""), deps.secrets, deps.now())
     if session is None:
         raise NotSignedIn
+    match session.holder:
+        case Secret():
+            caller = await _holder(request, session.holder)
+        case Person():
+            caller = _person(request, session.holder, session)
+    return Visitor(caller, Who(caller.name, request.state.request_id), session)
+
+
+async def _holder(request: Request, token: Secret) -> Caller:
     try:
-        caller = await let_in(request, session.token)
+        return await let_in(request, token)
     except Unauthenticated as e:
         raise NotSignedIn from e
-    return Visitor(caller, Who(caller.name, request.state.request_id), session)
+
+
+def _person(request: Request, person: Person, session: Session) -> Caller:
+    """NotSignedIn where what is set now lets nobody in like this."""
+    sign_in: SignIn | None = request.app.state.hub_sign_in
+    caller = sign_in.caller(person, session.until) if sign_in else None
+    if caller is None:
+        raise NotSignedIn
+    return paced(request, caller)
 
 
 async def _form(request: Request, visitor: Annotated[Visitor, Depends(_visitor)]) -> Form:
@@ -90,10 +114,15 @@ async def _verb(form: Annotated[Form, Depends(_form)]) -> Form:
 async def fields_of(request: Request) -> dict[str, str]:
     """What a form sent; files are not taken. Forged where the browser says that another site's page sent it, which is all
     that can be known where nobody is signed in yet."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+    if not comes_from_us(request):
         raise Forged
     async with request.form(max_files=0, max_fields=_MOST_FIELDS) as form:
         return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+
+
+def comes_from_us(request: Request) -> bool:
+    """Whether no other site's page sent it, as far as the browser says."""
+    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
 Visits = Annotated[Visitor, Depends(_visitor)]

@@ -1,16 +1,19 @@
-"""Signing in with an API token, and out again."""
+"""Signing in with an API token, and out again; `oidc` is the other way in."""
 
 import re
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import Response
 
+from database_service.auth.oidc.sign_in import SignIn
 from database_service.deps import Deps
-from database_service.domain.errors import CustomerForbidden, Forbidden, Unauthenticated
+from database_service.domain.errors import CustomerForbidden, Forbidden, ServiceError, Unauthenticated
 from database_service.domain.secret import Secret
+from database_service.observability import metrics
 from database_service.ui.rendering import page
 from database_service.ui.routing import SIGN_IN, router, see
-from database_service.ui.session import COOKIE, LASTS, PATH, begin, sealed
+from database_service.ui.session import COOKIE, PATH, begin, keep
 from database_service.ui.visitor import Leaves, fields_of, let_in
 
 _OURS = re.compile(rf"{PATH}(/[\w./-]*)?", re.ASCII)
@@ -21,7 +24,7 @@ routes = router()
 
 @routes.get("/sign-in")
 async def sign_in_page(request: Request, next: str = PATH) -> Response:  # noqa: A002  the address says `next`
-    return page("sign_in.html", request, None, told=None, next=_ours(next))
+    return _page(request, 200, ours(next))
 
 
 @routes.post("/sign-in")
@@ -29,28 +32,30 @@ async def sign_in(request: Request) -> Response:
     """A session where the token may see the fleet; else the page again, with what is wrong."""
     deps: Deps = request.app.state.deps
     fields = await fields_of(request)
-    where, text = _ours(fields.get("next", "")), fields.get("token", "")
+    where = ours(fields.get("next", ""))
+    try:
+        token = await _shown(request, fields.get("token", ""))
+    except Unauthenticated:
+        return _page(request, 401, where, "Nobody has this token, or it is valid no more.")
+    except (Forbidden, CustomerForbidden) as e:
+        return _page(request, 403, where, str(e))
+    answer, now = see(where), deps.now()
+    keep(answer, begin(token, now), deps.secrets, now, secure=request.url.scheme == "https")
+    return answer
+
+
+async def _shown(request: Request, text: str) -> Secret:
+    """The token, which lets in. What `let_in` raises."""
     try:
         if not 0 < len(text) <= _LONGEST:
             raise Unauthenticated
         token = Secret(text)
         await let_in(request, token)
-    except Unauthenticated:
-        told = "Nobody has this token, or it is valid no more."
-        return page("sign_in.html", request, None, 401, told=told, next=where)
-    except (Forbidden, CustomerForbidden) as e:
-        return page("sign_in.html", request, None, 403, told=str(e), next=where)
-    answer = see(where)
-    answer.set_cookie(
-        COOKIE,
-        sealed(begin(token, deps.now()), deps.secrets),
-        max_age=int(LASTS.total_seconds()),
-        path=PATH,
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
-    return answer
+    except ServiceError as e:
+        metrics.signed_in("token", e.code)
+        raise
+    metrics.signed_in("token", "ok")
+    return token
 
 
 @routes.post("/sign-out")
@@ -60,6 +65,14 @@ async def sign_out(sent: Leaves) -> Response:
     return answer
 
 
-def _ours(where: str) -> str:
+def _page(request: Request, status: int, where: str, told: str | None = None) -> Response:
+    sign_in: SignIn | None = request.app.state.hub_sign_in
+    # The whole address: the way back leads there, and only a browser that went out there finds its cookie.
+    start = f"{sign_in.home}{PATH}/oidc/start?next={quote(where)}" if sign_in else None
+    provider = sign_in.label if sign_in else None
+    return page("sign_in.html", request, None, status, told=told, next=where, start=start, provider=provider)
+
+
+def ours(where: str) -> str:
     """A page of the hub; whoever made the link cannot lead anywhere else."""
     return where if _OURS.fullmatch(where) else PATH

@@ -1,0 +1,28 @@
+"""Addresses on the web."""
+
+from urllib.parse import SplitResult, urlsplit
+
+_HERE = ("localhost", "127.0.0.1", "::1")
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way reads along: HTTPS, or plain HTTP that does not leave this machine."""
+    parts = _split(url)
+    if parts is None or parts.username is not None or parts.fragment or not parts.hostname:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _HERE)
+
+
+def is_origin(url: str) -> bool:
+    """Whether it names a site and no place on it."""
+    parts = _split(url)
+    return parts is not None and bool(parts.netloc) and not (parts.path or parts.query or parts.fragment)
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises where it is no number
+    except ValueError:
+        return None
+    return parts
