@@ -14,9 +14,9 @@ from database_service.actions.tokens import ensure_bootstrap, ensure_consumer
 from database_service.admission.bounds import Bounds
 from database_service.api import problems
 from database_service.api.app import Door, create_app
+from database_service.auth.oidc.people import Roles
 from database_service.auth.oidc.provider import Client, Provider
 from database_service.auth.oidc.sign_in import SignIn
-from database_service.auth.people import Roles
 from database_service.auth.rate import Pace, Rate
 from database_service.broker.celery import new_sender
 from database_service.broker.pulse import Pulse

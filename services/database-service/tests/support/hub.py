@@ -10,6 +10,7 @@ from html import unescape
 import httpx
 
 from database_service.api import problems
+from database_service.auth.oidc.sign_in import SignIn
 from database_service.auth.scopes import ALL
 from database_service.ui import app as hub
 from support.house import House
@@ -73,7 +74,7 @@ class Hub:
 
 
 @asynccontextmanager
-async def open_hub(house: House) -> AsyncIterator[Hub]:
+async def open_hub(house: House, sign_in: SignIn | None = None) -> AsyncIterator[Hub]:
     async with open_web(house) as web:
-        hub.install(web.app, problems.status_of)
+        hub.install(web.app, problems.status_of, sign_in)
         yield Hub(web)

@@ -43,7 +43,7 @@ def digests(macs: Macs, token: Secret) -> list[Digest]:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of a valid token, or a person who is signed in (`auth.people`)."""
+    """The holder of a valid token, or a person who is signed in (`auth.oidc.people`)."""
 
     token_id: TokenId
     """Of a person, who has no token: an id of their own, which is no token's."""

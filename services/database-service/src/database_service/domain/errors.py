@@ -314,32 +314,6 @@ class CustomerForbidden(ServiceError):
         super().__init__(f"This token is for the databases of the customer {customer!r} alone.")
 
 
-class SignInStale(ServiceError):
-    code = "sign_in_stale"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This sign-in was not begun in this browser, was begun more than 10 minutes ago, or is over already; begin it again."
-        )
-
-
-class SignInRefused(ServiceError):
-    """The identity provider sent the person back without letting them in; the message has its word for why."""
-
-    code = "sign_in_refused"
-
-
-class NoRole(ServiceError):
-    code = "no_role"
-
-    def __init__(self, claim: str) -> None:
-        self.claim = claim
-        super().__init__(
-            f"You are known, but nothing in the claim {claim!r} of your identity lets you in here. "
-            "Whoever runs this says which values of it do (OIDC_VIEWERS, OIDC_OPERATORS)."
-        )
-
-
 # -- something we depend on -------------------------------------------------------------------------------------------
 
 
@@ -365,18 +339,6 @@ class ControlDatabaseUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The control plane's own database does not answer.")
-
-
-class ProviderUnavailable(Unavailable):
-    """The identity provider does not answer, or answers with a failure of its own; the message says what was asked of it."""
-
-    code = "identity_provider_unavailable"
-
-
-class ProviderMistrusted(ServiceError):
-    """The identity provider answered what cannot be used or must not be believed; the message says what, and no value of it."""
-
-    code = "identity_provider_mistrusted"
 
 
 class SchemaInUse(Unavailable):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi.responses import Response
 
-from database_service.auth.people import Person
+from database_service.auth.oidc.people import Person
 from database_service.domain.secret import Secret
 from database_service.secretbox import SecretBox
 from database_service.ui import sealing

@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from database_service.auth.guard import caller_of, paced
+from database_service.auth.oidc.people import Person
 from database_service.auth.oidc.sign_in import SignIn
-from database_service.auth.people import Person
 from database_service.auth.scopes import Scope
 from database_service.auth.tokens import Caller
 from database_service.deps import Deps

@@ -7,13 +7,15 @@ from datetime import datetime
 
 from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, ClaimError, ExpiredTokenError, JoseError, UnsupportedAlgorithmError
-from joserfc.jwk import JWKRegistry, Key, OctKey
+from joserfc.jwk import JWKRegistry, Key
 
-from database_service.domain.errors import ProviderMistrusted
+from database_service.auth.oidc.errors import ProviderMistrusted
 from database_service.domain.secret import Secret
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 """Those with a public key to check with. What an id token says of itself never adds to them."""
+_KINDS = ("RSA", "EC", "OKP")
+"""Kinds of keys that have a public half."""
 LEEWAY_S = 60
 """Clocks of two machines are not one."""
 _UNREADABLE = (JoseError, ValueError, TypeError, KeyError, RecursionError)
@@ -58,13 +60,12 @@ class Keys:
 
 
 def _key(told: object) -> Key | None:
-    if not isinstance(told, dict) or told.get("use", "sig") != "sig":
+    if not isinstance(told, dict) or told.get("use", "sig") != "sig" or told.get("kty") not in _KINDS:
         return None
     try:
-        key = JWKRegistry.import_key(told)
+        return JWKRegistry.import_key(told)
     except _UNREADABLE:
         return None
-    return None if isinstance(key, OctKey) else key
 
 
 def checked(token: str, keys: Keys, expected: Expected, now: datetime) -> Mapping[str, object]:

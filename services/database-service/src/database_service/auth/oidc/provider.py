@@ -14,9 +14,9 @@ import httpx
 
 from database_service.admission.gate import Why, aside
 from database_service.admission.sharing import Shared
+from database_service.auth.oidc.errors import ProviderMistrusted, ProviderUnavailable, SignInStale
 from database_service.auth.oidc.flow import Flow
 from database_service.auth.oidc.id_tokens import Expected, Keys, UnknownKey, checked
-from database_service.domain.errors import ProviderMistrusted, ProviderUnavailable, SignInStale
 from database_service.domain.secret import Secret
 from database_service.domain.web import is_private
 

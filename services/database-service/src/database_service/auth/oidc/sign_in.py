@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from database_service.auth.oidc.errors import NoRole
 from database_service.auth.oidc.flow import Flow
+from database_service.auth.oidc.people import Person, Roles
 from database_service.auth.oidc.provider import Provider
-from database_service.auth.people import Person, Roles
 from database_service.auth.rate import OF_STRANGERS, Rate
 from database_service.auth.tokens import Caller
-from database_service.domain.errors import NoRole
 from database_service.domain.secret import Secret
 
 

@@ -4,6 +4,7 @@ A link and not a form leads there: the policy of our pages lets forms end up on 
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import quote
@@ -14,18 +15,26 @@ from fastapi.responses import Response
 
 from database_service.auth.guard import address_of, paced
 from database_service.auth.oidc import flow as flows
+from database_service.auth.oidc.errors import (
+    NoRole,
+    ProviderMistrusted,
+    ProviderUnavailable,
+    SignInFailed,
+    SignInRefused,
+    SignInStale,
+)
 from database_service.auth.oidc.flow import Flow
+from database_service.auth.oidc.people import Person
 from database_service.auth.oidc.sign_in import SignIn
-from database_service.auth.people import Person
 from database_service.deps import Deps
-from database_service.domain.errors import ProviderMistrusted, ServiceError, SignInRefused, SignInStale, Unavailable
+from database_service.domain.errors import ServiceError, Unavailable
 from database_service.domain.secret import Secret
 from database_service.observability import metrics
 from database_service.secretbox import SecretBox
 from database_service.ui import sealing, session
 from database_service.ui.pages.signing_in import ours
 from database_service.ui.rendering import page
-from database_service.ui.routing import SIGN_IN, router, see, title
+from database_service.ui.routing import SIGN_IN, StatusOf, router, see, title
 from database_service.ui.session import PATH, begin
 from database_service.ui.visitor import comes_from_us
 
@@ -52,7 +61,7 @@ async def start(request: Request, next: str = PATH) -> Response:  # noqa: A002  
     flow = flows.begin(ours(next), deps.now())
     try:
         answer = see(await sign_in.provider.address(flow))
-    except ServiceError as e:
+    except (SignInFailed, ServiceError) as e:
         return _failed(request, e)
     answer.set_cookie(
         COOKIE,
@@ -72,9 +81,9 @@ async def callback(request: Request, state: Word = "", code: Word = "", error: W
     try:
         flow = _flow(request, state)
         person = await _person(request, flow, code, error, iss)
-    except Unavailable as e:
+    except (ProviderUnavailable, Unavailable) as e:
         return _failed(request, e)  # the same address may be loaded again: nothing is used up, as far as we know
-    except ServiceError as e:
+    except (SignInFailed, ServiceError) as e:
         answer = _failed(request, e)
     else:
         answer = _signed_in(request, person, flow)
@@ -123,11 +132,21 @@ def _signed_in(request: Request, person: Person, flow: Flow) -> Response:
     return answer
 
 
-def _failed(request: Request, error: ServiceError) -> Response:
+def _failed(request: Request, error: SignInFailed | ServiceError) -> Response:
     metrics.signed_in("oidc", error.code)
     log.info("hub.sign_in_failed", code=error.code, told=str(error))
-    status: int = request.app.state.hub_status_of(error)
+    status_of: StatusOf = request.app.state.hub_status_of
+    status = _STATUS[type(error)] if isinstance(error, SignInFailed) else status_of(error)
     return page("error.html", request, None, status, title=title(status), told=str(error))
+
+
+_STATUS: Mapping[type[SignInFailed], int] = {
+    SignInStale: 400,
+    SignInRefused: 403,
+    NoRole: 403,
+    ProviderMistrusted: 502,
+    ProviderUnavailable: 503,
+}
 
 
 def _given(request: Request) -> tuple[Deps, SignIn]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid5
 
+from database_service.auth.oidc.errors import NoRole, ProviderMistrusted
 from database_service.auth.scopes import OF_OPERATORS, OF_SECRET_READERS, OF_VIEWERS, Scope
 from database_service.auth.tokens import Caller
-from database_service.domain.errors import NoRole, ProviderMistrusted
 from database_service.domain.ids import PERSON, TokenId
 
 _SUBJECT = re.compile(r"[\x20-\x7e]{1,255}")
