@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from database_service.asgi import sign_in_of
 from database_service.cli.reference import (
     AUTHORISATION,
     COMMANDS,
@@ -91,6 +92,73 @@ def test_every_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "secret").write_text(f"{STRONG}\n")
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
     assert getattr(load_settings(), name).get_secret_value() == STRONG
+
+
+WHOLE = {
+    "OIDC_ISSUER": "https://login.example.com/realms/ours",
+    "OIDC_CLIENT_ID": "hub",
+    "OIDC_CLIENT_SECRET": STRONG,
+    "PUBLIC_URL": "https://databases.example.com",
+    "OIDC_VIEWERS": "support, on call",
+}
+
+
+def with_oidc(production: pytest.MonkeyPatch, **changes: str) -> Settings:
+    for name, value in (WHOLE | changes).items():
+        production.setenv(name, value)
+    return load_settings()
+
+
+def test_without_a_provider_there_is_none(production: pytest.MonkeyPatch) -> None:
+    production.setenv("PUBLIC_URL", WHOLE["PUBLIC_URL"])
+    assert sign_in_of(load_settings()) is None
+
+
+def test_a_whole_sign_in_is_as_it_was_set(production: pytest.MonkeyPatch) -> None:
+    sign_in = sign_in_of(with_oidc(production, OIDC_SESSION_S="1800"))
+    assert sign_in is not None
+    assert sign_in.provider.client.redirect_uri == "https://databases.example.com/admin/oidc/callback"
+    assert (sign_in.label, sign_in.lasts.total_seconds()) == ("login.example.com", 1800)
+    assert sign_in.roles.viewers == {"support", "on call"}
+    assert STRONG not in repr(sign_in.provider.client)
+
+
+@pytest.mark.parametrize("lacking", sorted(WHOLE))
+def test_half_a_sign_in_is_refused_and_what_lacks_is_named(production: pytest.MonkeyPatch, lacking: str) -> None:
+    settings = with_oidc(production, **{lacking: ""})
+    with pytest.raises(SettingsError, match=lacking):
+        sign_in_of(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OIDC_ISSUER", "http://login.example.com"),
+        ("OIDC_ISSUER", "http://127.0.0.1.example.com"),
+        ("OIDC_ISSUER", "login.example.com"),
+        ("OIDC_ISSUER", "https://user@login.example.com"),
+        ("OIDC_ISSUER", "https://login.example.com:port"),
+        ("PUBLIC_URL", "http://databases.example.com"),
+        ("PUBLIC_URL", "https://databases.example.com/admin"),
+        ("PUBLIC_URL", "https://databases.example.com?x"),
+        ("OIDC_SCOPES", "profile email"),
+    ],
+)
+def test_a_sign_in_that_others_could_read_along_with_is_refused(
+    production: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError, match=name):
+        sign_in_of(with_oidc(production, **{name: value}))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9400", "localhost", "[::1]:9400"])
+def test_a_provider_on_this_machine_needs_no_tls(production: pytest.MonkeyPatch, host: str) -> None:
+    assert sign_in_of(with_oidc(production, OIDC_ISSUER=f"http://{host}", PUBLIC_URL=f"http://{host}"))
+
+
+def test_no_sign_in_lasts_longer_than_eight_hours(production: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="OIDC_SESSION_S"):
+        with_oidc(production, OIDC_SESSION_S="28801")
 
 
 def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

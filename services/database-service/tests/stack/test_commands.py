@@ -83,6 +83,8 @@ def test_it_deploys_under_the_planes_name(stack: Stack) -> None:
         ("", "ceph", "BASE_DOMAIN is not set"),
         ("BASE_DOMAIN=change-me", "ceph", "BASE_DOMAIN is not set"),
         ("ADMIN_TOKEN=hunter2", "dev", "ADMIN_TOKEN is in clear"),
+        ("OIDC_CLIENT_SECRET=hunter2", "dev", "OIDC_CLIENT_SECRET is in clear"),
+        ("OIDC_ISSUER=https://login.example.com", "dev", "put it into"),
         ("CELERY_BROKER_URL=redis://:hunter2@valkey", "dev", "CELERY_BROKER_URL is in clear"),
         ("", "prod", "there is no stack 'prod'"),
     ],
@@ -102,6 +104,14 @@ def test_a_secret_that_was_never_changed_is_refused(stack: Stack) -> None:
     done = stack.run("deploy")
     assert "admin_token still says change-me" in done.stderr
     assert done.returncode == 1
+
+
+def test_the_secret_of_an_identity_provider_is_taken_from_its_file(stack: Stack) -> None:
+    (stack.secrets / "oidc_client_secret").write_text("given by the provider")
+    done = stack.run("deploy", "OIDC_ISSUER=https://login.example.com")
+    assert done.returncode == 0, done.stderr
+    assert stack.secret("oidc_client_secret") == "given by the provider"
+    assert "docker-compose.oidc.yml" in stack.told_to_docker()
 
 
 def test_nothing_is_removed_without_being_told_twice(stack: Stack) -> None:

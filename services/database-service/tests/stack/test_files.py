@@ -17,7 +17,7 @@ from support.needs import without
 from support.pages import REPOSITORY
 
 COMPOSE = REPOSITORY / "infrastructure" / "compose"
-DEV, CEPH, PROXY = (COMPOSE / f"docker-compose.{name}.yml" for name in ("dev", "ceph", "proxy"))
+DEV, CEPH, PROXY, OIDC = (COMPOSE / f"docker-compose.{name}.yml" for name in ("dev", "ceph", "proxy", "oidc"))
 OURS = ("api", "worker", "beat", "migrate")
 INSTANCES = ("instances-api", "instances-worker", "instances-beat")
 APIS = ("api", "instances-api")
@@ -56,7 +56,14 @@ def config(*files: Path) -> dict[str, Any]:
     return told
 
 
-STACKS = {"dev": [DEV], "ceph": [CEPH], "dev with proxy": [DEV, PROXY], "ceph with proxy": [CEPH, PROXY]}
+STACKS = {
+    "dev": [DEV],
+    "ceph": [CEPH],
+    "dev with proxy": [DEV, PROXY],
+    "ceph with proxy": [CEPH, PROXY],
+    "dev with oidc": [DEV, OIDC],
+    "ceph with oidc": [CEPH, OIDC],
+}
 
 
 @pytest.fixture(params=STACKS.values(), ids=STACKS.keys())
@@ -126,6 +133,18 @@ def test_instances_have_a_consumers_secrets_and_no_other(services: dict[str, Ser
     assert given == {"consumer_token", "instances_token", "instances_broker_url"}
     assert {secret["uid"] for name in INSTANCES for secret in services[name]["secrets"]} == {"10004"}
     assert services["api"]["environment"]["CONSUMER_TOKEN_FILE"] == "/run/secrets/consumer_token"
+
+
+def test_only_the_api_has_the_secret_of_the_identity_provider() -> None:
+    for stack in (DEV, CEPH):
+        told = config(stack, OIDC)
+        having = {
+            name
+            for name, service in told["services"].items()
+            if "oidc_client_secret" in {secret["source"] for secret in service.get("secrets", [])}
+        }
+        assert having == {"api"}
+        assert told["services"]["api"]["environment"]["ADMIN_TOKEN_FILE"], "what it had besides"
 
 
 def test_only_workers_or_the_proxy_see_the_socket(services: dict[str, Service]) -> None:
@@ -203,7 +222,7 @@ def test_dumps_lie_in_a_volume_that_the_worker_may_write() -> None:
 
 def test_every_variable_of_the_files_is_told_and_every_one_told_is_used() -> None:
     script = (COMPOSE / "stack").read_text()
-    used = {name for file in (DEV, CEPH, PROXY) for name in USED.findall(file.read_text())} - {
+    used = {name for file in (DEV, CEPH, PROXY, OIDC) for name in USED.findall(file.read_text())} - {
         "ENV_FILE",
         "CONFIG_VERSION",
     }

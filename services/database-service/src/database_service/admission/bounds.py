@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 
+AT_PROVIDER = 16
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Of one process. Times are seconds; counts are requests."""
@@ -23,7 +26,7 @@ class Bounds:
     """Held at once until a row changes (`Prefer: wait`, `?wait`); more are answered at once with what is there."""
     on_servers: int = 64
     """At once on tenant servers; more leave the work to the worker, or are refused where that cannot be."""
-    at_provider: int = 16
+    at_provider: int = AT_PROVIDER
     """Sign-ins that wait for the identity provider at once; more are refused."""
 
 

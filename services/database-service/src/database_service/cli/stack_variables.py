@@ -69,6 +69,11 @@ VARIABLES = (
     Variable("SECRET_KEYS_SECRET", "", "That with the key ring (SECRET_KEYS)."),
     Variable("ADMIN_TOKEN_SECRET", "", "That with the first API token (ADMIN_TOKEN)."),
     Variable("CONSUMER_TOKEN_SECRET", "", "That with instance-service's token for this API (CONSUMER_TOKEN)."),
+    Variable(
+        "OIDC_CLIENT_SECRET_SECRET",
+        "",
+        "With OIDC_ISSUER: that with the secret its provider gave (OIDC_CLIENT_SECRET).",
+    ),
     Variable("INSTANCES_TOKEN_SECRET", "", "That with the token which instance-service's own callers show."),
     Variable("INSTANCES_BROKER_URL_SECRET", "", "That with instance-service's broker."),
 )
