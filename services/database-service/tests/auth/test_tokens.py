@@ -164,7 +164,7 @@ async def test_a_token_lends_no_trust_for_longer_than_it_has_it(house: House) ->
     assert token.expires_at == until
 
 
-@pytest.mark.parametrize("name", ["reconciler", "bootstrap", "task:provision_database_pool"])
+@pytest.mark.parametrize("name", ["reconciler", "bootstrap", "task:provision_database_pool", "oidc:anna/1", "oidc:"])
 async def test_no_token_signs_events_as_the_service_does(house: House, name: str) -> None:
     with pytest.raises(InvalidField, match="name"):
         await issue(house.deps, name, READ, None, WHO)

@@ -714,7 +714,7 @@ async def test_neither_log_nor_request_log_tells_a_code_a_state_or_a_token(
     stage: Stage, visit: Visit, house: House, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    for name in ("httpx", "httpcore"):  # as in the service; here the browser logs, too
+    for name in ("httpx", "httpcore", "uvicorn.access"):  # as in the service; here browser and provider log, too
         caplog.set_level("WARNING", logger=name)
     assert (await stage.come(visit)).status_code == 303
     stage.provider.bends = BENT["nonce"][0]

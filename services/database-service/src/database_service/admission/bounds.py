@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-
 AT_PROVIDER = 16
 
 

@@ -23,8 +23,8 @@ def api(context: typer.Context) -> None:
 
     from database_service.api.turning_away import Turnstile  # noqa: PLC0415
 
+    session(context).settings.refuse_half_oidc()
     settings = _checked(context)
-    settings.refuse_half_oidc()
     alive.listening(settings.alive_dir, settings.api_port)
     uvicorn.run(
         "database_service.asgi:make_app",

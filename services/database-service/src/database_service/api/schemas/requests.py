@@ -17,7 +17,9 @@ class RequestOut(Out):
 
     at: datetime = Field(description="When it came.")
     request_id: Text = Field(description="As in `X-Request-ID`, in logs and in events.")
-    token_id: UUID | None = Field(description="Of somebody who signed in without one, an id of their own. Null where no valid token was shown.")
+    token_id: UUID | None = Field(
+        description="Of somebody who signed in without one, an id of their own. Null where no valid token was shown."
+    )
     token_name: Text | None
     method: Text
     endpoint: Text = Field(description="The path as the contract has it, without ids; `unmatched` where there is none.")

@@ -134,7 +134,7 @@ def _signed_in(request: Request, person: Person, flow: Flow) -> Response:
 
 def _failed(request: Request, error: SignInFailed | ServiceError) -> Response:
     metrics.signed_in("oidc", error.code)
-    log.info("hub.sign_in_failed", code=error.code, told=str(error))
+    log.info("hub.sign_in_failed", why=error.code, told=str(error))
     status_of: StatusOf = request.app.state.hub_status_of
     status = _STATUS[type(error)] if isinstance(error, SignInFailed) else status_of(error)
     return page("error.html", request, None, status, title=title(status), told=str(error))
