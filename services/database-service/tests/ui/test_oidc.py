@@ -344,6 +344,14 @@ async def test_an_answer_that_this_browser_did_not_ask_for_lets_nobody_in(stage:
     assert stage.provider.asked["/token"] == 0
 
 
+async def test_an_answer_to_something_else_does_not_end_the_way_that_this_browser_is_on(
+    stage: Stage, visit: Visit
+) -> None:
+    address = await stage.back(visit)
+    is_not_in(await visit.get("/oidc/callback?state=x&code=x"), 400, "begin it again")
+    assert (await visit.browser.get(address)).status_code == 303
+
+
 @pytest.mark.parametrize("query", ["", "?state=&code=x", "?state=x&code=x", "?error=access_denied", "?state=\u2603"])
 async def test_an_answer_without_the_state_is_none(stage: Stage, visit: Visit, query: str) -> None:
     await stage.out(visit)

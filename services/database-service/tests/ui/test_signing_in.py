@@ -7,6 +7,7 @@ import pytest
 from database_service.actions.tokens import revoke
 from database_service.auth.scopes import Scope
 from database_service.domain.ids import TokenId
+from database_service.observability import metrics
 from database_service.ui.session import COOKIE, LASTS
 from support.house import WHO, House
 from support.hub import Hub
@@ -41,6 +42,23 @@ async def test_signing_in_leads_to_the_page_that_was_asked_for_and_nowhere_else(
         ):
             answer = await stranger.browser.post("/admin/sign-in", data={"token": await hub.token(), "next": wanted})
             assert (answer.status_code, answer.headers["location"]) == (303, where)
+
+
+def count(outcome: str) -> float:
+    return metrics.REGISTRY.get_sample_value("dbs_sign_ins_total", {"how": "token", "outcome": outcome}) or 0
+
+
+async def test_every_sign_in_is_counted_by_what_came_of_it(hub: Hub) -> None:
+    tokens = {
+        "ok": await hub.token(READER),
+        "unauthenticated": "dbs_nobody",
+        "forbidden": await hub.token([Scope.DATABASES_READ]),
+    }
+    async with hub.stranger() as stranger:
+        for outcome, token in tokens.items():
+            before = count(outcome)
+            await stranger.browser.post("/admin/sign-in", data={"token": token})
+            assert count(outcome) == before + 1
 
 
 @pytest.mark.parametrize("token", ["", "dbs_nobody", "x" * 300, "\u2603"])

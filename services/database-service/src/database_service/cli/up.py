@@ -33,6 +33,7 @@ def up(settings: Settings, pools: int, console: Console, instances_port: int | N
     KeyboardInterrupt where a signal came before all was ready.
     """
     refuse_platform()
+    settings.refuse_half_oidc()
     steps = Steps(console)
     prepare_data_dir(settings.data_dir)
     with storage_named(settings.data_dir), only_one(settings.data_dir):

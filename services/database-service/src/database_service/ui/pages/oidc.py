@@ -80,6 +80,9 @@ async def callback(request: Request, state: Word = "", code: Word = "", error: W
     """A session for who comes back with what they went out with; else a page that says what is wrong, and no session."""
     try:
         flow = _flow(request, state)
+    except SignInStale as e:
+        return _failed(request, e)  # what this browser went out with may still come back
+    try:
         person = await _person(request, flow, code, error, iss)
     except (ProviderUnavailable, Unavailable) as e:
         return _failed(request, e)  # the same address may be loaded again: nothing is used up, as far as we know
@@ -104,9 +107,8 @@ async def _person(request: Request, flow: Flow, code: str, error: str, issuer: s
     """SignInRefused where the provider says so, and what `SignIn.person` raises."""
     deps, sign_in = _given(request)
     if issuer not in ("", sign_in.provider.client.issuer):
-        raise ProviderMistrusted(
-            "This answer is from another identity provider than the one that was asked."
-        )  # RFC 9207
+        # RFC 9207
+        raise ProviderMistrusted("This answer is from another identity provider than the one that was asked.")
     if error or not code:
         raise SignInRefused(_refusal(error))
     return await sign_in.person(Secret(code), flow, deps.now, address_of(request))
