@@ -423,20 +423,29 @@ async def test_an_answer_of_another_provider_is_not_taken(stage: Stage, visit: V
 
 # -- id tokens that are not to be believed ----------------------------------------------------------------------------
 
+
+def without(left_out: str) -> Callable[[Claims], Claims]:
+    return lambda claims: {name: claims[name] for name in claims if name != left_out}
+
+
 BENT: dict[str, tuple[Callable[[Claims], Claims], str]] = {
     "nonce": (lambda claims: claims | {"nonce": "of another sign-in"}, "'nonce'"),
-    "no nonce": (lambda claims: {name: claims[name] for name in claims if name != "nonce"}, "'nonce'"),
+    "no nonce": (without("nonce"), "'nonce'"),
     "audience": (lambda claims: claims | {"aud": "another"}, "'aud'"),
-    "no audience": (lambda claims: claims | {"aud": []}, "'aud'"),
+    "no audience": (without("aud"), "'aud'"),
+    "an empty audience": (lambda claims: claims | {"aud": []}, "'aud'"),
+    "no issuer": (without("iss"), "'iss'"),
     "issuer": (lambda claims: claims | {"iss": claims["iss"] + "/"}, "'iss'"),
     "expired": (lambda claims: claims | {"exp": claims["iat"] - 61}, "compare the clocks"),
-    "no expiry": (lambda claims: claims | {"exp": None}, "'exp'"),
+    "no expiry": (without("exp"), "'exp'"),
+    "endless": (lambda claims: claims | {"exp": None}, "'exp'"),
+    "no time": (without("iat"), "'iat'"),
     "future": (lambda claims: claims | {"iat": claims["iat"] + 70}, "compare the clocks"),
     "not yet": (lambda claims: claims | {"nbf": claims["iat"] + 70}, "compare the clocks"),
     "azp": (lambda claims: claims | {"azp": "another"}, "'azp'"),
     "several": (lambda claims: claims | {"aud": [CLIENT, "another"]}, "'azp'"),
     "nobody": (lambda claims: claims | {"sub": ""}, "'sub'"),
-    "no subject": (lambda claims: claims | {"sub": None}, "'sub'"),
+    "no subject": (without("sub"), "'sub'"),
     "subject of lines": (lambda claims: claims | {"sub": "a\nb"}, "'sub'"),
 }
 
