@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import pytest
 
@@ -207,8 +207,12 @@ async def test_while_one_stands_aside_another_has_its_place_and_it_comes_back_at
 
 
 async def test_too_many_may_not_stand_aside_and_keep_their_place(time: Time) -> None:
-    door = gate(time, at_once=9, waiting=1, on_servers=1)
-    with await door.enter(), aside(Why.CHANGE), await door.enter(), aside(Why.SERVER), await door.enter():
+    door = gate(time, at_once=9, waiting=1, on_servers=1, at_provider=1)
+    with ExitStack() as there:
+        for why in Why:
+            there.enter_context(await door.enter())
+            there.enter_context(aside(why))
+        there.enter_context(await door.enter())
         for why in Why:
             with one_more_refused(f"{why}_full"), pytest.raises(Overloaded), aside(why):
                 pass
