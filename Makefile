@@ -24,7 +24,7 @@ ENV ?= .env.swarm
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm bench-move bench-neighbours bench-overload chaos chaos-bites docs reference lock audit schema openapi \
+.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm bench-move bench-neighbours bench-overload chaos chaos-bites docs screenshots reference lock audit schema openapi \
 	wheels images stack-secrets stack-deploy stack-status stack-rm clean
 
 help:
@@ -38,6 +38,7 @@ help:
 	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm, -move, -neighbours, -overload"
 	@echo "  make chaos           the promises, tried by force (SEED=… MINUTES=3 REPORT=file KEEP=folder); make chaos-bites: whether it would find bugs"
 	@echo "  make docs            the manual, as HTML in docs/_build"
+	@echo "  make screenshots     rewrite docs/images/hub: each page of the hub, light and dark (needs chromium)"
 	@echo "  make reference       rewrite what is generated: docs/reference, .env.swarm"
 	@echo "  make schema          rewrite shared/configs/postgres from the migrations"
 	@echo "  make openapi         rewrite docs/reference/*openapi.json"
@@ -87,6 +88,11 @@ bench-swarm: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+
+screenshots: $(VENV)/.installed-dev
+	rm -rf docs/images/hub
+	mkdir -p docs/images/hub
+	HUB_PICTURES='$(abspath docs/images/hub)' $(BIN)/pytest -q $(SERVICE)/tests/browser/test_pages.py -k pictured
 
 reference: $(VENV)/.installed-dev
 	$(BIN)/python -m database_service.cli.reference .

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -61,6 +62,15 @@ class Stack:
             assert time.monotonic() < deadline, self.output
             time.sleep(0.05)
 
+    def home_of(self, server_id: str) -> Path:
+        """The folder of one of its servers."""
+        homes = (self.data / "pools", *homes_of(self.data))
+        return next(home / server_id for home in homes if (home / server_id).exists())
+
+    def postmaster(self, server_id: str) -> int:
+        """The process of one of its servers."""
+        return int((self.home_of(server_id) / "data" / "postmaster.pid").read_text().split()[0])
+
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal and give the exit code."""
         self.process.send_signal(number)
@@ -75,8 +85,10 @@ def command(data: Path, port: int, pools: int = 1) -> list[str]:
     return [sys.executable, "-m", "database_service", "up", *more]
 
 
-def started(data: Path, port: int, folder: Path, pools: int = 1, *more: str) -> Stack:
-    """One that the caller puts down again (`put_down`); `running` does."""
+def started(
+    data: Path, port: int, folder: Path, pools: int = 1, *more: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Stack:
+    """One that the caller puts down again (`put_down`); `running` does. `settings` are put into its environment."""
     log = folder / f"up-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -84,15 +96,18 @@ def started(data: Path, port: int, folder: Path, pools: int = 1, *more: str) -> 
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
+            env={**os.environ, **settings},
             start_new_session=True,
         )
     return Stack(data, port, process, log)
 
 
 @contextmanager
-def running(data: Path, port: int, folder: Path, pools: int = 1, *more: str) -> Iterator[Stack]:
+def running(
+    data: Path, port: int, folder: Path, pools: int = 1, *more: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Stack]:
     """A system that starts here and is gone afterwards, whatever happened to it."""
-    stack = started(data, port, folder, pools, *more)
+    stack = started(data, port, folder, pools, *more, settings=settings)
     try:
         yield stack
     finally:

@@ -93,8 +93,7 @@ def test_a_pool_that_is_killed_is_quarantined_at_the_next_check_and_returns(roug
         worker = program(rough, "serve", "worker")
         os.kill(worker, signal.SIGSTOP)  # so that it is the check by hand that finds it
         try:
-            postmaster = next((rough.data / "pools").glob("*/data/postmaster.pid"), None) or _elsewhere(pool["id"])
-            os.kill(int(postmaster.read_text().split()[0]), signal.SIGKILL)
+            os.kill(rough.postmaster(pool["id"]), signal.SIGKILL)
             checked = client.post(f"/admin/pools/{pool['id']}/health-check", {}).body
             assert checked["health_status"] == "unhealthy"
             assert checked["message"]
@@ -102,10 +101,6 @@ def test_a_pool_that_is_killed_is_quarantined_at_the_next_check_and_returns(roug
             os.kill(worker, signal.SIGCONT)
         until(lambda: client.get(f"/admin/pools/{pool['id']}").body["health_status"] == "healthy", "it returns")
         assert asyncio.run(_logs_in(client.get("/databases/demo/credentials").body))
-
-
-def _elsewhere(server_id: str) -> Path:
-    return next(Path("/var/lib/database-service").glob(f"*/{server_id}/data/postmaster.pid"))
 
 
 async def _logs_in(found: dict[str, object]) -> bool:

@@ -50,13 +50,16 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests go to whichever worker is free; those beside a whole running system stay together, so that it starts once.
 
-    Those on the Swarm lab are one group, wherever they are written: a run has one lab. So are those on RabbitMQ.
+    Those on the Swarm lab are one group, wherever they are written: a run has one lab. So are those on RabbitMQ, and those that
+    look at the hub in a browser.
     """
     for item in items:
         if item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.xdist_group("swarm"))
         elif "rabbitmq" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("rabbitmq"))
+        elif "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("browser"))
         elif item.get_closest_marker("stack"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: item.get_closest_marker("docker") is None)  # the longest group, so it begins first
@@ -239,6 +242,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         ("recovery", "recovery"),
         ("moves", "moves"),
         ("authorisation", "authorisation"),
+        ("accessibility", "accessibility: what is not serious"),
         ("swarm_lab", "swarm lab: what was made, in how long"),
     ):
         if lines := told.get(name):

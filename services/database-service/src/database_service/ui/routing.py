@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from database_service.domain.errors import ServiceError
 from database_service.ui.rendering import HEADERS, page
 from database_service.ui.session import PATH
-from database_service.ui.visitor import Forged, NotSignedIn, Visitor
+from database_service.ui.visitor import Forged, NotSignedIn, Visitor, seen
 
 SIGN_IN = f"{PATH}/sign-in"
 StatusOf = Callable[[ServiceError], int]
@@ -28,13 +28,13 @@ class _PageRoute(APIRoute):
             except NotSignedIn:
                 return _to_sign_in(request)
             except Forged as e:
-                return page("error.html", request, None, 403, title="Forbidden", told=str(e.__doc__))
+                return page("error.html", request, seen(request), 403, title="Forbidden", told=str(e.__doc__))
             except RequestValidationError:
-                return page("error.html", request, None, 404, title="Not found", told="There is no such page.")
+                return page("error.html", request, seen(request), 404, title="Not found", told="There is no such page.")
             except ServiceError as e:
                 status_of: StatusOf = request.app.state.hub_status_of
                 status = status_of(e)
-                return page("error.html", request, None, status, title=title(status), told=str(e))
+                return page("error.html", request, seen(request), status, title=title(status), told=str(e))
 
         return handled
 

@@ -77,7 +77,8 @@ async def _visitor(request: Request) -> Visitor:
             caller = await _holder(request, session.holder)
         case Person():
             caller = _person(request, session.holder, session)
-    return Visitor(caller, Who(caller.name, request.state.request_id), session)
+    visitor = request.state.visitor = Visitor(caller, Who(caller.name, request.state.request_id), session)
+    return visitor
 
 
 async def _holder(request: Request, token: Secret) -> Caller:
@@ -94,6 +95,11 @@ def _person(request: Request, person: Person, session: Session) -> Caller:
     if caller is None:
         raise NotSignedIn
     return paced(request, caller)
+
+
+def seen(request: Request) -> Visitor | None:
+    """Who asked, where that was found out before something went wrong."""
+    return getattr(request.state, "visitor", None)
 
 
 async def _form(request: Request, visitor: Annotated[Visitor, Depends(_visitor)]) -> Form:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 _TONES = {
     "bad": ("unhealthy", "error", "failed", "stopped", "critical"),
     "warn": ("degraded", "full", "maintenance", "deprovisioning", "rolling_back", "cancelled", "stale", "warning"),
-    "calm": ("unknown", "gone", "provisioning", "initializing", "waiting", "running"),
+    "calm": ("unknown", "gone", "provisioning", "initializing", "waiting", "running", "released", "releasing"),
 }
 _TONE = {word: tone for tone, words in _TONES.items() for word in words}
 

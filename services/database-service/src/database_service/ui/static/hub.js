@@ -1,4 +1,5 @@
-// What a page cannot do without a script: the reader's time zone, the theme that was chosen, the map of servers.
+// What a page cannot do without a script: the reader's time zone, the theme that was chosen, the map of servers, and to say
+// that it is out of date.
 "use strict";
 
 const chosen = localStorage.getItem("theme");
@@ -7,7 +8,8 @@ if (chosen) document.documentElement.dataset.theme = chosen;
 const MOMENT = new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle: "medium"});
 const SVG = "http://www.w3.org/2000/svg";
 const DETAILED = 300; // up to so many servers each slot has a cell of its own
-const ACROSS = 240; // cells in a row
+const ACROSS = 240; // cells in a row, where each is a server
+const MARGIN = 5; // of the map, where a cell is 10
 const STATES = {h: "healthy", d: "degraded", u: "unhealthy", n: "not looked at yet", c: "cordoned", s: "starting", l: "leaving", e: "error"};
 
 function inTheReadersZone(part) {
@@ -48,34 +50,77 @@ function link(server, svg) {
 function draw(figure) {
   const svg = figure.querySelector("svg");
   const all = servers(figure.dataset.map);
-  let rows;
-  if (all.length <= DETAILED) {
-    const wide = Math.max(1, ...all.map((server) => Math.min(server.slots, 10)));
-    const high = Math.max(1, ...all.map((server) => Math.ceil(server.slots / 10)));
-    const inRow = Math.max(1, Math.floor(ACROSS / 2 / (wide + 1)));
-    rows = Math.ceil(all.length / inRow) * (high + 1);
-    all.forEach((server, index) => {
-      const made = link(server, svg);
-      const left = (index % inRow) * (wide + 1);
-      const top = Math.floor(index / inRow) * (high + 1);
-      for (let slot = 0; slot < server.slots; slot++) {
-        cell(made, left + (slot % 10), top + Math.floor(slot / 10), slot < server.used || server.state !== "h" ? server.state : "free");
-      }
-    });
-    svg.setAttribute("viewBox", `0 0 ${inRow * (wide + 1) * 10} ${Math.max(rows, 1) * 10}`);
-  } else {
-    rows = Math.ceil(all.length / ACROSS);
-    all.forEach((server, index) => {
-      const empty = server.state === "h" && server.used < server.slots;
-      cell(link(server, svg), index % ACROSS, Math.floor(index / ACROSS), empty ? "free" : server.state);
-    });
-    svg.setAttribute("viewBox", `0 0 ${ACROSS * 10} ${rows * 10}`);
+  svg.replaceChildren();
+  const [across, down] = all.length <= DETAILED ? slots(all, svg) : whole(all, svg);
+  svg.setAttribute("viewBox", `${-MARGIN} ${-MARGIN} ${across * 10 + 2 * MARGIN} ${Math.max(down, 1) * 10 + 2 * MARGIN}`);
+}
+
+function slots(all, svg) {
+  const across = Math.floor(svg.clientWidth / (all.length <= 40 ? 15 : 10));
+  const wide = Math.max(1, ...all.map((server) => Math.min(server.slots, 10)));
+  const high = Math.max(1, ...all.map((server) => Math.ceil(server.slots / 10)));
+  const inRow = Math.max(1, Math.floor(across / (wide + 1)));
+  all.forEach((server, index) => {
+    const made = link(server, svg);
+    const left = (index % inRow) * (wide + 1);
+    const top = Math.floor(index / inRow) * (high + 1);
+    for (let slot = 0; slot < server.slots; slot++) {
+      cell(made, left + (slot % 10), top + Math.floor(slot / 10), slot < server.used || server.state !== "h" ? server.state : "free");
+    }
+  });
+  return [across, Math.ceil(all.length / inRow) * (high + 1) - 1];
+}
+
+function whole(all, svg) {
+  const across = Math.min(ACROSS, Math.max(40, Math.floor(svg.clientWidth / 5)));
+  all.forEach((server, index) => {
+    const empty = server.state === "h" && server.used < server.slots;
+    cell(link(server, svg), index % across, Math.floor(index / across), empty ? "free" : server.state);
+  });
+  return [across, Math.ceil(all.length / across)];
+}
+
+// A part is replaced as a whole, in a large fleet each second: who was on something in it stays there.
+const kept = new WeakMap();
+
+function alike(part, it) {
+  const key = (each) => `${each.getAttribute("href")} ${each.textContent}`;
+  return [...part.querySelectorAll(it.tagName)].filter((each) => key(each) === key(it));
+}
+
+function keep(part) {
+  const on = document.activeElement;
+  const focused = on !== part && part.contains(on) ? {on, nth: alike(part, on).indexOf(on)} : null;
+  kept.set(part, {focused, left: [...part.querySelectorAll(".wide")].map((wide) => wide.scrollLeft)});
+}
+
+function restore(part) {
+  const {focused, left} = kept.get(part) ?? {left: []};
+  part.querySelectorAll(".wide").forEach((wide, index) => { wide.scrollLeft = left[index] ?? 0; });
+  if (focused) alike(part, focused.on)[focused.nth]?.focus({preventScroll: true});
+}
+
+// What is scrolled sideways can be scrolled with keys.
+function reachable(part) {
+  for (const wide of part.querySelectorAll(".wide")) {
+    if (wide.scrollWidth > wide.clientWidth) wide.setAttribute("tabindex", "0");
+    else wide.removeAttribute("tabindex");
   }
+}
+
+function outOfDate(so) {
+  document.getElementById("stale").hidden = !so;
+}
+
+function fit(part) {
+  for (const figure of part.querySelectorAll("figure.map")) draw(figure);
+  reachable(part);
 }
 
 function show(part) {
   inTheReadersZone(part);
-  for (const figure of part.querySelectorAll("figure.map")) draw(figure);
+  fit(part);
+  for (const button of part.querySelectorAll("[data-copies]")) button.hidden = !navigator.clipboard; // over plain HTTP there is none
 }
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -90,7 +135,19 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   document.body.addEventListener("click", (event) => {
     const what = event.target.dataset?.copies;
-    if (what) navigator.clipboard.writeText(document.getElementById(what).textContent).then(() => { event.target.textContent = "Copied"; });
+    if (what) navigator.clipboard.writeText(document.getElementById(what).textContent).then(() => {
+      event.target.textContent = "Copied";
+      event.target.removeAttribute("aria-label");
+    });
   });
-  document.body.addEventListener("htmx:afterSwap", (event) => show(event.detail.target));
+  document.body.addEventListener("htmx:beforeSwap", (event) => keep(event.detail.target));
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    show(event.detail.target);
+    restore(event.detail.target);
+    outOfDate(false);
+  });
+  for (const what of ["htmx:responseError", "htmx:sendError", "htmx:timeout", "htmx:sseError"]) {
+    document.body.addEventListener(what, () => outOfDate(true));
+  }
+  addEventListener("resize", () => fit(document));
 });

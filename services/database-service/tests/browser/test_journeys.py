@@ -1,0 +1,253 @@
+"""What people do in the hub from beginning to end, in the browser, on a whole system."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from browser.scene import Scene, until
+from browser.window import LONGEST_MS, PHONE, Window
+from e2e.test_hardness import program
+
+pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="session")]
+
+ROTATED = "database.rotated"
+
+
+@pytest.fixture(autouse=True)
+def _patient() -> None:
+    expect.set_options(timeout=LONGEST_MS)
+
+
+async def test_from_a_first_visit_to_a_rotation_in_the_events(stranger: Window, scene: Scene) -> None:
+    page = stranger.page
+    await page.goto(f"{scene.url}/admin")
+    await page.get_by_label("Token").fill(scene.operator)
+    await stranger.press("Sign in")
+    await expect(page.get_by_role("heading", name="The fleet")).to_be_visible()
+
+    await go(stranger, "Servers")
+    await page.get_by_role("textbox", name="Slots").fill("3")
+    await stranger.press("Order")
+    await expect(page.get_by_role("heading", name=re.compile("^pool-"))).to_be_visible()
+    await stranger.plant()
+    await expect(state(page.locator("main"), "active")).to_be_visible()
+    await expect(state(page.locator("main"), "healthy")).to_be_visible()
+    assert await stranger.was_not_loaded_again()
+
+    await go(stranger, "Databases")
+    await page.get_by_label("Instance").fill("tickets")
+    await stranger.press("Find")
+    await expect(page.get_by_role("heading", name="tickets")).to_be_visible()
+    logins = page.locator("section", has=page.get_by_role("heading", name="Logins")).locator("tbody tr")
+    await expect(logins).to_have_count(1)
+    await stranger.press("Rotate")
+    await expect(logins).to_have_count(2)
+
+    await go(stranger, "Events")
+    rotation = page.get_by_role("row").filter(has_text=ROTATED).filter(has_text="tickets")
+    await expect(rotation).to_contain_text("bootstrap")
+    assert stranger.faults == []
+
+
+async def test_a_pool_that_is_killed_turns_red_and_green_again_on_a_page_that_is_not_loaded_again(
+    operator: Window, scene: Scene
+) -> None:
+    page = operator.page
+    await operator.go("/pools")
+    row = page.get_by_role("row").filter(has_text=scene.pool_name)
+    on_map = page.locator(".map a").first
+    await expect(state(row, "healthy")).to_be_visible()
+    await expect(on_map.locator("rect.h").first).to_be_visible()
+    await operator.plant()
+    with killed(scene):
+        await expect(state(row, "unhealthy")).to_be_visible()
+        await expect(state(row, "unhealthy")).to_have_class(re.compile(r"\bbad\b"))
+        await expect(on_map.locator("rect.u").first).to_be_visible()
+    await expect(state(row, "healthy")).to_be_visible()
+    await expect(on_map.locator("rect.h").first).to_be_visible()
+    assert await operator.was_not_loaded_again()
+    await page.get_by_role("link", name=scene.pool_name).click()
+    await expect(page.get_by_role("row").filter(has_text="server.health_unhealthy").first).to_be_visible()
+    assert operator.faults == []
+
+
+async def test_a_page_says_when_the_service_does_not_answer_and_catches_up_by_itself(
+    operator: Window, scene: Scene
+) -> None:
+    await operator.go("")
+    await operator.plant()
+    told = operator.page.get_by_role("status")
+    await expect(told).to_be_hidden()
+    os.kill(program(scene.stack, "serve", "api"), signal.SIGKILL)
+    await expect(told).to_contain_text("may be out of date")
+    await expect(told).to_be_hidden()
+    assert await operator.was_not_loaded_again()
+    with scene.stack.client() as client:
+        until(lambda: client.get("/health").ready, "the API is back for other tests")
+
+
+async def test_the_journey_is_done_with_keys_alone(stranger: Window, scene: Scene) -> None:
+    page, keys = stranger.page, stranger.page.keyboard
+    await page.goto(f"{scene.url}/admin")
+    await keys.type(scene.operator)  # the field has the focus already
+    await keys.press("Enter")
+    await expect(page.get_by_role("heading", name="The fleet")).to_be_visible()
+
+    await keys.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    await expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    await keys.press("Enter")
+    await expect(page.locator("main")).to_be_focused()
+
+    await go_by_keys(stranger, "Servers")
+    await stranger.tab_to(page.get_by_role("textbox", name="Slots"))
+    await keys.type("many")
+    await keys.press("Enter")
+    await expect(page.get_by_role("textbox", name="Slots")).to_be_focused()  # the browser says what is wrong with it
+    await keys.press("ControlOrMeta+a")
+    await keys.type("2")
+    await stranger.tab_to(page.get_by_role("button", name="Order"))
+    await keys.press("Enter")
+    await expect(state(page.locator("main"), "active")).to_be_visible()
+    await stranger.tab_to(page.locator("form[action$='/cordon']").get_by_role("textbox"))
+    await keys.type("only for a try")
+    await keys.press("Enter")
+    await expect(page.get_by_role("button", name="Uncordon")).to_be_visible()
+
+    await go_by_keys(stranger, "Databases")
+    await keys.type("wiki")  # the field has the focus already
+    await keys.press("Enter")
+    await expect(page.get_by_role("heading", name="wiki")).to_be_visible()
+    await stranger.tab_to(page.get_by_role("button", name="Rotate"))
+    await keys.press("Enter")
+    await expect(page.get_by_role("row").filter(has_text=ROTATED)).to_be_visible()
+    assert stranger.faults == []
+
+
+async def test_who_is_on_something_that_is_shown_anew_stays_there(operator: Window, scene: Scene) -> None:
+    page = operator.page
+    await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    await operator.go("/pools")
+    link = page.get_by_role("link", name=scene.pool_name)
+    table = page.locator(".wide")
+    await link.focus()
+    await table.evaluate("it => { it.scrollLeft = 40; it.dataset.old = 'yes' }")
+    with scene.stack.client() as client:
+        client.post(f"/admin/pools/{scene.pool}/health-check", {})
+    await expect(page.locator("[data-old]")).to_have_count(0)
+    await expect(link).to_be_focused()
+    assert await table.evaluate("it => it.scrollLeft") == 40
+
+
+async def test_credentials_are_copied_as_they_are(operator: Window, scene: Scene) -> None:
+    page = operator.page
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await operator.go(scene.place("/databases/{instance}"))
+    await operator.press("Show credentials")
+    await operator.press("Copy password")
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    with scene.stack.client() as client:
+        known = client.get(f"/databases/{scene.instance}/credentials").body["db_password"]
+    assert await operator.measure("() => navigator.clipboard.readText()") == known
+    assert operator.faults == []
+
+
+async def test_nothing_offers_to_copy_where_the_browser_cannot(operator: Window, scene: Scene) -> None:
+    await operator.page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    await operator.go(scene.place("/databases/{instance}"))
+    await operator.press("Show credentials")
+    await expect(operator.page.locator("#secret-password")).to_be_visible()
+    await expect(operator.page.get_by_role("button", name="Copy password")).to_be_hidden()
+    assert operator.faults == []
+
+
+async def test_dark_or_light_is_remembered(operator: Window) -> None:
+    page = operator.page
+    await page.emulate_media(color_scheme="light")
+    await operator.go("")
+    light = await paper(operator)
+    await operator.press("Dark or light")
+    dark = await paper(operator)
+    assert light != dark
+    await operator.go("/events")
+    assert await paper(operator) == dark
+    await operator.press("Dark or light")
+    assert await paper(operator) == light
+    assert operator.faults == []
+
+
+async def test_who_signs_out_is_out(stranger: Window, scene: Scene) -> None:
+    await stranger.sign_in(scene.viewer)
+    await stranger.press("Sign out")
+    await expect(stranger.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await stranger.page.goto(f"{scene.url}/admin/events")
+    await expect(stranger.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert stranger.faults == []
+
+
+async def test_a_token_that_nobody_has_is_refused_on_the_page(stranger: Window) -> None:
+    stranger.expects = 401
+    await stranger.page.goto(f"{stranger.url}/admin/sign-in")
+    await stranger.page.get_by_label("Token").fill("dbs_of-nobody")
+    await stranger.press("Sign in")
+    await expect(stranger.page.get_by_role("alert")).to_contain_text("Nobody has this token")
+    assert stranger.faults == []
+
+
+async def test_a_page_of_another_site_does_nothing_in_the_name_of_who_is_signed_in(
+    operator: Window, scene: Scene
+) -> None:
+    page, elsewhere = operator.page, f"http://localhost:{scene.stack.port}/lure"
+    form = f'<form method="post" action="{scene.url}/admin/pools"><input name="max_instances" value="7"><button>Win</button></form>'
+    await page.route(elsewhere, lambda route: route.fulfill(body=form, content_type="text/html"))
+    await page.goto(elsewhere)
+    async with page.expect_navigation():
+        await page.get_by_role("button", name="Win").click()
+    assert page.url.startswith(f"{scene.url}/admin/")
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    with scene.stack.client() as client:
+        assert 7 not in [pool["max_instances"] for pool in client.get("/admin/pools").body["pools"]]
+
+
+def state(where: Locator, word: str) -> Locator:
+    """The word of a state, which is coloured by what it means."""
+    return where.locator(".state").get_by_text(word, exact=True)
+
+
+@contextmanager
+def killed(scene: Scene) -> Iterator[None]:
+    """Found out by the worker, which is held then: a browser on a machine that stands still would miss the seconds until the
+    pool is back."""
+    worker = program(scene.stack, "serve", "worker")
+    os.kill(scene.stack.postmaster(scene.pool), signal.SIGKILL)
+    with scene.stack.client() as client:
+        until(lambda: client.get(f"/admin/pools/{scene.pool}").body["health_status"] == "unhealthy", "found out")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def link_to(window: Window, where: str) -> Locator:
+    return window.page.get_by_role("navigation").get_by_role("link", name=where)
+
+
+async def go(window: Window, where: str) -> None:
+    await link_to(window, where).click()
+    await expect(link_to(window, where)).to_have_attribute("aria-current", "page")
+
+
+async def go_by_keys(window: Window, where: str) -> None:
+    await window.tab_to(link_to(window, where))
+    await window.page.keyboard.press("Enter")
+    await expect(link_to(window, where)).to_have_attribute("aria-current", "page")
+
+
+async def paper(window: Window) -> str:
+    return str(await window.measure("() => getComputedStyle(document.body).backgroundColor"))
