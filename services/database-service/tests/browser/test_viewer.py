@@ -1,8 +1,10 @@
 """Who may only look: sees no verb, and is refused when forging one."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from browser.pages import PAGES, Page
@@ -46,12 +48,18 @@ async def test_pages_that_are_there_for_their_verbs_alone_are_refused(viewer: Wi
     assert viewer.faults == []
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def on_the_hub(chromium: Browser, scene: Scene, viewers_session: Any) -> AsyncIterator[Window]:
+    async with open_window(chromium, scene.url, viewers_session) as window:
+        await window.go("")
+        yield window
+
+
 @pytest.mark.parametrize("path", VERBS)
 async def test_a_forged_verb_is_refused_however_it_is_sent_and_changes_nothing(
-    viewer: Window, scene: Scene, path: str
+    on_the_hub: Window, scene: Scene, path: str
 ) -> None:
-    await viewer.go("")
-    own = await viewer.measure(CSRF)
+    own = await on_the_hub.measure(CSRF)
     before = fleet(scene)
     for csrf, headers in (
         (own, {}),
@@ -60,7 +68,7 @@ async def test_a_forged_verb_is_refused_however_it_is_sent_and_changes_nothing(
         (own, {"Sec-Fetch-Site": "cross-site", "Origin": "http://elsewhere.example"}),
         (own, {"Origin": "http://elsewhere.example"}),
     ):
-        answer = await viewer.page.context.request.post(
+        answer = await on_the_hub.page.context.request.post(
             f"{scene.url}/admin{scene.place(path)}", form=sent(scene, csrf), headers=headers, max_redirects=0
         )
         assert answer.status == 403, (answer.status, headers)

@@ -194,6 +194,7 @@ async def test_what_is_not_there_is_a_page_that_says_so(hub: Hub) -> None:
             answer = await visitor.get(path)
             assert answer.status_code == 404, path
             assert "<h1>Not found</h1>" in answer.text
+            assert 'href="/admin/pools"' in answer.text, "who is signed in finds the way on from here"
 
 
 async def test_a_database_is_found_and_shown_with_what_it_may_use(hub: Hub, house: House) -> None:
