@@ -96,7 +96,7 @@ PAGES = (
     Page("not-found", "/databases/nobody-has-this", "The page for what is not there", expects=404),
     Page("operations", "/operations", "Operations, with how far each is"),
     Page("operation", "/operations/{operation}", "One operation and its steps"),
-    Page("events", "/events", "The audit trail: when, who, what, on what, and why"),
+    Page("events", "/events?instance={instance}", "The audit trail of one database: when, who, what, on what, and why"),
     Page("requests", "/requests", "The request log with its filters, and one request opened", show_bodies),
     Page("drift", "/drift", "Drift: a server's directory that no row knows"),
     Page(
