@@ -47,8 +47,9 @@ async def test_from_a_first_visit_to_a_rotation_in_the_events(stranger: Window, 
     assert await stranger.was_not_loaded_again()
 
     await go(stranger, "Databases")
-    await page.get_by_label("Instance").fill("tickets")
+    await page.get_by_label("Instance, customer or name").fill("initech")
     await stranger.press("Find")
+    await page.get_by_role("row").filter(has_text="initech").get_by_role("link", name="tickets").click()
     await expect(page.get_by_role("heading", name="tickets")).to_be_visible()
     logins = page.locator("section", has=page.get_by_role("heading", name="Logins")).locator("tbody tr")
     await expect(logins).to_have_count(1)
@@ -129,6 +130,8 @@ async def test_the_journey_is_done_with_keys_alone(stranger: Window, scene: Scen
     await go_by_keys(stranger, "Databases")
     await keys.type("wiki")  # the field has the focus already
     await keys.press("Enter")
+    await stranger.tab_to(page.get_by_role("rowheader").get_by_role("link", name="wiki"))
+    await keys.press("Enter")
     await expect(page.get_by_role("heading", name="wiki")).to_be_visible()
     await stranger.tab_to(page.get_by_role("button", name="Rotate"))
     await keys.press("Enter")
@@ -166,7 +169,7 @@ async def test_nothing_offers_to_copy_where_the_browser_cannot(operator: Window,
     await operator.page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     await operator.go(scene.place("/databases/{instance}"))
     await operator.press("Show credentials")
-    await expect(operator.page.locator("#secret-password")).to_be_visible()
+    await expect(operator.page.locator("#shown-password")).to_be_visible()
     await expect(operator.page.get_by_role("button", name="Copy password")).to_be_hidden()
     assert operator.faults == []
 
