@@ -24,7 +24,7 @@ ENV ?= .env.swarm
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm bench-move bench-neighbours bench-overload chaos chaos-bites docs screenshots reference lock audit schema openapi \
+.PHONY: help run test check lint types imports bench-allocate bench-scale bench-ready bench-pool bench-swarm bench-move bench-neighbours bench-overload bench-ui chaos chaos-bites docs screenshots reference lock audit schema openapi \
 	wheels images stack-secrets stack-deploy stack-status stack-rm clean
 
 help:
@@ -35,7 +35,7 @@ help:
 	@echo "  make test            the tests, on a real PostgreSQL (JOBS=2 PYTEST_ARGS='-k spare')"
 	@echo "  make check           what CI runs: ruff, mypy, import contracts, tests, coverage (.venv/bin/coverage report: what is not covered)"
 	@echo
-	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm, -move, -neighbours, -overload"
+	@echo "  make bench-allocate  how fast a database is handed out; also bench-scale, -ready, -pool, -swarm, -move, -neighbours, -overload, -ui"
 	@echo "  make chaos           the promises, tried by force (SEED=… MINUTES=3 REPORT=file KEEP=folder); make chaos-bites: whether it would find bugs"
 	@echo "  make docs            the manual, as HTML in docs/_build"
 	@echo "  make screenshots     rewrite docs/images/hub: each page of the hub, light and dark (needs chromium)"
@@ -72,7 +72,7 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-bench-allocate bench-scale bench-ready bench-pool bench-move bench-neighbours bench-overload: bench-%: $(VENV)/.installed-dev
+bench-allocate bench-scale bench-ready bench-pool bench-move bench-neighbours bench-overload bench-ui: bench-%: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.$*
 
 chaos: $(VENV)/.installed-dev

@@ -189,11 +189,16 @@ def _table(told: Mapping[str, Any]) -> list[str]:
         low, high = figures["median_ms_of_rounds"]
         lines.append(
             f"{what:<58} {figures['median_ms']:>7} ms {figures['p95_ms']:>7} ms {figures['p99_ms']:>7} ms "
-            f"{figures['per_second']:>9}  {low} … {high}"
+            f"{figures['per_second']:>9}  {low} … {high}{_size(figures)}"
         )
     for what, ratio in told["ratios"].items():
         lines.append(f"{what:<58} {ratio['median']:>8} x  rounds {ratio['lowest']} … {ratio['highest']}")
     return lines
+
+
+def _size(figures: Mapping[str, Any]) -> str:
+    """Where answers have one."""
+    return f"  {figures['bytes'] / 1000:.1f} kB, {figures['bytes_sent'] / 1000:.1f} sent" if "bytes" in figures else ""
 
 
 def _verdicts(told: Mapping[str, Any]) -> list[str]:

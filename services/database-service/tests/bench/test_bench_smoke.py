@@ -19,7 +19,7 @@ FIGURES = {
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("name", ["allocate", "scale", "ready", "pool", "move", "neighbours", "overload"])
+@pytest.mark.parametrize("name", ["allocate", "scale", "ready", "pool", "move", "neighbours", "overload", "ui"])
 def test_a_benchmark_runs_at_tiny_size_and_its_result_has_every_field(name: str, tmp_path: Path) -> None:
     run(name, tmp_path)
 
