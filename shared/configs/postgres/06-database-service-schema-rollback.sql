@@ -3,6 +3,8 @@
 
 BEGIN;
 
+DROP INDEX databases_not_ready;
+
 DROP TABLE database_history;
 DROP TABLE server_history;
 

@@ -637,10 +637,14 @@ COMMENT ON TABLE database_history IS 'What each database in use had on disk, day
 COMMENT ON COLUMN database_history.sizes IS 'Bytes at the first look of each day, the last of them on last_day; NULL for a day without one.';
 COMMENT ON COLUMN database_history.full_on IS 'When its plan''s storage will be used up at the pace that there was on last_day; NULL where nothing says so.';
 CREATE INDEX database_history_full ON database_history (full_on) WHERE full_on IS NOT NULL;
+
+-- What the hub needs to stay quick when the fleet is large: whether the database of a sample is in use is told by those that
+-- are not, which are few. A claim writes nothing here.
+CREATE INDEX databases_not_ready ON databases (id) WHERE status <> 'ready';
 CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version (version_num) VALUES ('0012');
+INSERT INTO alembic_version (version_num) VALUES ('0013');
 
 COMMIT;

@@ -1,31 +1,30 @@
 """The map's text: short, and whole."""
 
-from database_service.ui.fleet_map import written
-from database_service.views.fleet import Cell
+from database_service.ui.fleet_map import LONGEST, written
 
-
-def cell(seq: int, free: int = 0, health: str = "healthy", status: str = "active", *, cordoned: bool = False) -> Cell:
-    return Cell(seq, status, health, cordoned, 50, free)
+ALL = 20_000
 
 
 def test_servers_that_look_the_same_and_follow_each_other_are_one_word() -> None:
-    assert written([]) == ""
-    assert written([cell(0), cell(1), cell(2, free=2)]) == "h50/50x2 h50/48"
-    assert written([cell(7), cell(9), cell(10)]) == "@7 h50/50 @9 h50/50x2"
+    assert written("", ALL) == ("", 0)
+    assert written("h50/50 h50/50 h50/48", ALL) == ("h50/50x2 h50/48", 3)
+    assert written("@7 h50/50 @9 h50/50 h50/50", ALL) == ("@7 h50/50 @9 h50/50x2", 3)
 
 
-def test_the_worst_of_a_server_is_its_letter() -> None:
-    shown = [
-        cell(0, health="unhealthy", cordoned=True),
-        cell(1, cordoned=True),
-        cell(2, health="degraded"),
-        cell(3, health="unknown"),
-        cell(4, status="initializing", health="unknown"),
-        cell(5, status="error", health="unhealthy"),
-        cell(6, status="deprovisioning"),
-    ]
-    assert [word[0] for word in written(shown).split()] == list("ucdnsel")
+def test_no_more_servers_are_told_of_than_are_wanted_also_where_they_are_alike() -> None:
+    assert written("h50/50 h50/50 h50/50", 2) == ("h50/50x2", 2)
+    assert written("@7 h50/50 @9 h50/50", 1)[1] == 1
 
 
 def test_twenty_thousand_servers_of_which_no_two_neighbours_are_alike_fit_a_page() -> None:
-    assert len(written(cell(seq, free=seq % 51) for seq in range(20_000))) < 150_000
+    text, servers = written(" ".join(f"h50/{seq % 51}" for seq in range(ALL)), ALL)
+    assert servers == ALL
+    assert len(text) < LONGEST
+
+
+def test_what_does_not_fit_a_page_is_left_out_and_not_counted() -> None:
+    looks = " ".join(f"@{2 * seq} h10000/{seq % 9999}" for seq in range(ALL))
+    text, servers = written(looks, ALL)
+    assert LONGEST - 20 < len(text) <= LONGEST
+    assert servers == text.count("h") < ALL
+    assert looks.startswith(text)

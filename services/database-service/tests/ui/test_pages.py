@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import re
+from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from markupsafe import escape
@@ -12,8 +14,11 @@ from database_service.actions.allocate import allocate
 from database_service.auth.scopes import Scope
 from database_service.domain.answers import Allocation
 from database_service.domain.credentials import psql, uri
+from database_service.domain.errors import ControlDatabaseUnavailable
 from database_service.domain.servers import Status
 from database_service.ui import rendering
+from database_service.ui.live import Fleet
+from database_service.views import fleet as fleet_view
 from support.house import WHO, House, ask
 from support.hub import Hub, Visit
 
@@ -112,7 +117,9 @@ async def test_a_map_that_does_not_show_all_says_so(hub: Hub, house: House, monk
     async with hub.visit() as visitor:
         assert "there are more" not in await visitor.shows("/parts/map")
         monkeypatch.setattr("database_service.ui.pages.pools.ON_MAP", 2)
-        assert "the first 2 servers; there are more" in await visitor.shows("/parts/map")
+        assert "there are more" not in await visitor.shows("/parts/map?again")
+        monkeypatch.setattr("database_service.ui.pages.pools.ON_MAP", 1)
+        assert "the first 1 servers; there are more" in await visitor.shows("/parts/map?once-more")
 
 
 async def test_plans_are_shown_with_what_they_allow_and_templates_with_their_spares(hub: Hub, house: House) -> None:
@@ -484,3 +491,144 @@ def test_what_is_served_of_others_is_named_with_its_version_and_licence() -> Non
     for path in files:
         [line] = [line for line in told.splitlines() if f"| {path.name} |" in line]
         assert hashlib.sha256(path.read_bytes()).hexdigest() in line
+
+
+ROLLOUT = """
+WITH made AS (
+  INSERT INTO operations (id, kind, state, state_since, created_by, due_at, created_at)
+  VALUES (gen_random_uuid(), 'rollout', 'running', now(), 'a', now(), now()) RETURNING id
+)
+INSERT INTO operation_steps (operation_id, ordinal, name, subject_id, held, state, state_since, started_at, finished_at)
+SELECT id, n, 'pool-' || n || '.', gen_random_uuid(), true, CASE WHEN n < 250 THEN 'succeeded' ELSE 'pending' END, now(),
+  CASE WHEN n < 250 THEN now() END, CASE WHEN n < 250 THEN now() END
+FROM made, generate_series(1, 20000) n RETURNING operation_id"""
+
+
+async def test_an_operation_on_every_server_is_shown_around_the_step_in_hand_and_read_page_by_page(
+    hub: Hub, house: House
+) -> None:
+    where = f"/operations/{await _written(house, ROLLOUT)}"
+    async with hub.visit() as visitor:
+        told = await visitor.shows(where)
+        assert "249 of 20 000" in told
+        assert "Steps 201 to 300 of 20 000" in told
+        assert "pool-201." in told
+        assert "pool-301." not in told
+        assert "Steps 301 to 400" in await visitor.shows(f"{where}?first=301")
+        assert "?first=301" in (await visitor.get(f"{where}?first=301")).text.partition("hx-get=")[2][:80]
+        last = await visitor.shows(f"{where}?first=19901")
+        assert "pool-20000." in last
+        assert "Later steps" not in last
+        assert "of 20 000" in await visitor.shows("/operations")
+        for path in (where, "/operations"):
+            assert len((await visitor.get(path)).content) < 200_000, path
+
+
+async def test_tokens_are_read_page_by_page_and_each_is_on_one(hub: Hub, house: House) -> None:
+    await _written(
+        house,
+        "INSERT INTO tokens (id, name, hash, scopes, created_at, created_by) SELECT gen_random_uuid(), 'made-' || n,"
+        " sha256(n::text::bytea), '{admin:read}', now(), 'a' FROM generate_series(1, 120) n RETURNING id",
+    )
+    seen: list[str] = []
+    async with hub.visit() as visitor:
+        path = "/tokens"
+        while path:
+            answer = await visitor.get(path)
+            assert len(answer.content) < 200_000
+            seen += re.findall(r">(made-\d+)<", answer.text)
+            older = re.findall(r'rel="next" href="/admin([^"]+)"', answer.text)
+            path = older[0] if older else ""
+        assert (await visitor.get("/tokens?before=00000000-0000-4000-8000-000000000000")).status_code == 404
+    assert sorted(seen) == sorted(f"made-{n}" for n in range(1, 121))
+
+
+LONG = """
+INSERT INTO requests (id, at, request_id, method, endpoint, status, ms, request_body, response_body)
+SELECT n, now(), 'r-' || n, 'POST', '/e', 200, 1, body, body
+FROM generate_series(1, 60) n, jsonb_build_object('a', repeat('<"&é', 2000)) body RETURNING id"""
+
+
+async def test_a_page_of_long_bodies_tells_their_beginnings_and_that_there_is_more(hub: Hub, house: House) -> None:
+    await _written(house, LONG)
+    async with hub.visit() as visitor:
+        answer = await visitor.get("/requests")
+        assert len(answer.content) < 200_000
+        assert answer.text.count("more characters, which") == 100
+
+
+async def test_what_could_not_be_looked_at_fits_a_page(hub: Hub, house: House) -> None:
+    await _written(
+        house,
+        "INSERT INTO drift_look (began_at, unlooked) SELECT now(), jsonb_agg(jsonb_build_object('where', 'pool-' || n, 'why',"
+        " 'it does not answer')) FROM generate_series(1, 20000) n RETURNING began_at",
+    )
+    async with hub.visit() as visitor:
+        told = await visitor.shows("/drift")
+        assert "pool-20 could not be looked at" in told
+        assert "Nor could 19 980 others" in told
+
+
+async def _written(house: House, sql: str) -> object:
+    """Rows, and the first value that they return."""
+    async with house.deps.db.transaction() as conn:
+        return await conn.fetchval(sql)
+
+
+async def test_a_part_is_made_once_for_all_who_ask_for_it_and_anew_once_the_fleet_has_changed(
+    hub: Hub, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await house.pool()
+    fleet: Fleet = hub.web.app.state.hub_fleet
+    monkeypatch.setattr(
+        Fleet, "pace_s", property(lambda _: 0.0 if looking else 60.0)
+    )  # between looks nothing grows old
+    made = 0
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal made
+        made += 1
+        return await looks(*arguments)
+
+    looks, looking = fleet_view.looks, True
+    monkeypatch.setattr("database_service.ui.pages.pools.fleet.looks", counted)
+    async with hub.visit() as one, hub.visit() as other:
+        await fleet.now(house.deps)
+        looking = False
+        first, same = await asyncio.gather(one.get("/parts/map"), other.get("/parts/map"))
+        assert first.text == same.text == (await one.get("/parts/map")).text
+        assert "As of" in first.text
+        assert made == 1
+        async with house.deps.db.connection() as conn:
+            await conn.execute(
+                "UPDATE servers SET health_status = 'unhealthy', version = version + 1 WHERE id = $1", pool.id
+            )
+        looking = True
+        await fleet.now(house.deps)
+        looking = False
+        assert f"u{pool.max_instances}/0" in (await other.get("/parts/map")).text
+        assert made == 2
+
+
+async def test_a_part_that_could_not_be_made_is_not_kept(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with hub.visit() as visitor:
+        with monkeypatch.context() as failing:
+            failing.setattr("database_service.ui.pages.pools.fleet.looks", _away)
+            assert (await visitor.get("/parts/map")).status_code == 503
+        assert (await visitor.get("/parts/map")).status_code == 200
+
+
+async def _away(*_: object) -> None:
+    raise ControlDatabaseUnavailable
+
+
+async def test_the_more_pages_are_open_the_less_often_each_is_told() -> None:
+    fleet = Fleet()
+    with ExitStack() as open_pages:
+        for _ in range(50):
+            open_pages.enter_context(fleet.watching())
+        assert fleet.pace_s == 1.0
+        for _ in range(150):
+            open_pages.enter_context(fleet.watching())
+        assert fleet.pace_s == 4.0
+    assert fleet.pace_s == 1.0

@@ -34,6 +34,9 @@ AWAY = (
 )
 """What says 'not now' about our own database; everything else is a defect and stays loud."""
 
+PLANNED_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
+"""Planned for the very values: else what is not asked for would keep an index from being used for what is."""
+
 
 class Db:
     """A pool of connections to our own database. Every method raises ControlDatabaseUnavailable when it is away."""

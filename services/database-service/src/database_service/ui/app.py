@@ -19,6 +19,7 @@ from database_service.ui.pages import (
     signing_in,
     tokens,
 )
+from database_service.ui.parts import Parts
 from database_service.ui.rendering import STATIC
 from database_service.ui.routing import StatusOf
 from database_service.ui.session import PATH
@@ -28,6 +29,7 @@ def install(app: FastAPI, status_of: StatusOf, sign_in: SignIn | None = None) ->
     """`app` is the API's: the hub uses its Deps, its tokens and its gate. `status_of` tells the HTTP status of an error.
     Without `sign_in`, tokens are the only way in."""
     app.state.hub_status_of, app.state.hub_fleet, app.state.hub_sign_in = status_of, Fleet(), sign_in
+    app.state.hub_parts = Parts(app.state.hub_fleet)
     if sign_in:
         app.include_router(oidc.routes)
     for part in (signing_in, hub, pools, databases, growth, operations, events, requests, drift, plans, tokens):

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from database_service.views.fleet import Cell
-
 STATES = {
     "h": "healthy",
     "d": "degraded",
@@ -17,33 +15,41 @@ STATES = {
 }
 """Letters of the text, and what they mean to people."""
 
-_OF_HEALTH = {"healthy": "h", "degraded": "d", "unhealthy": "u"}
-_OF_STATUS = {"provisioning": "s", "initializing": "s", "deprovisioning": "l", "error": "e"}
+LONGEST = 150_000
+"""Characters, so that a page with a map stays under 200 kB whatever the servers look like."""
 
 
-def written(cells: Iterable[Cell]) -> str:
-    """`@7 h50/48x3 u50/50`: from the server with seq 7 on, three healthy ones with 48 of 50 slots in use, then an ill one."""
-    return " ".join(_words(cells))
+def written(looks: str, most: int, longest: int = LONGEST) -> tuple[str, int]:
+    """The words of `views.fleet.Looks`, each of those that are alike and follow each other told once: `@7 h50/48x3 u50/50`.
+
+    And how many servers it tells of: those beyond `most`, and those that would make it longer than `longest`, are left out.
+    """
+    words, length, servers = [], -1, 0
+    for word, times in _runs(_first(most, looks.split())):
+        length += 1 + len(word)
+        if length > longest:
+            break
+        words.append(word)
+        servers += times
+    return " ".join(words), servers
 
 
-def _words(cells: Iterable[Cell]) -> Iterator[str]:
-    expected = 0
-    runs = groupby(enumerate(cells), lambda each: (each[1].seq - each[0], _look(each[1])))
-    for (_, look), run in runs:
-        seqs = [cell.seq for _, cell in run]
-        if seqs[0] != expected:
-            yield f"@{seqs[0]}"
-        expected = seqs[-1] + 1
-        yield look if len(seqs) == 1 else f"{look}x{len(seqs)}"
+def _first(most: int, words: Iterable[str]) -> Iterator[str]:
+    """Up to so many servers."""
+    for word in words:
+        if word[0] != "@":
+            most -= 1
+        if most < 0:
+            return
+        yield word
 
 
-def _look(cell: Cell) -> str:
-    return f"{_letter(cell)}{cell.slots}/{cell.slots - cell.free}"
-
-
-def _letter(cell: Cell) -> str:
-    """What is worst is what is shown: who is ill and cordoned is ill."""
-    if cell.status != "active":
-        return _OF_STATUS.get(cell.status, "n")
-    health = _OF_HEALTH.get(cell.health_status, "n")
-    return "c" if cell.cordoned and health == "h" else health
+def _runs(words: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Each word, and of how many servers it tells."""
+    for word, run in groupby(words):
+        if word[0] == "@":
+            yield word, 0
+        elif (times := sum(1 for _ in run)) == 1:
+            yield word, 1
+        else:
+            yield f"{word}x{times}", times

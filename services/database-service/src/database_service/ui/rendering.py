@@ -45,6 +45,7 @@ def _environment() -> Environment:
         share=words.share,
         tone=words.tone,
         pretty=words.pretty,
+        brief=words.brief,
         span=words.span,
         called=words.called,
         fact=words.fact,

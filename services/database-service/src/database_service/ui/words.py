@@ -3,13 +3,16 @@
 import json
 from datetime import UTC, datetime
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _TONES = {
     "bad": ("unhealthy", "error", "failed", "stopped", "critical"),
     "warn": ("degraded", "full", "maintenance", "deprovisioning", "rolling_back", "cancelled", "stale", "warning"),
     "calm": ("unknown", "gone", "provisioning", "initializing", "waiting", "running", "released", "releasing"),
 }
+LONGEST_BODY = 1_200
+"""Bytes, as they are sent."""
+
 _TONE = {word: tone for tone, words in _TONES.items() for word in words}
 
 
@@ -85,5 +88,18 @@ def fact(value: object, name: str) -> Markup | str:
             return str(value)
 
 
+def brief(text: str | None, most: int = 300) -> str:
+    """Its beginning, where one of fifty on a page is as long as a page."""
+    text = text or ""
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
 def pretty(body: object) -> str:
-    return json.dumps(body, indent=2, ensure_ascii=False)
+    """A body as people read it, as far as a page with a hundred of them has room; what is cut off is said."""
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    shown = text[:LONGEST_BODY]
+    while (sent := len(escape(shown).encode())) > LONGEST_BODY:
+        shown = shown[: len(shown) * LONGEST_BODY // sent]
+    if len(shown) == len(text):
+        return text
+    return f"{shown}\n… {amount(len(text) - len(shown))} more characters, which `dbs requests list --json` shows"

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from database_service.deps import Deps
 from database_service.domain.chain import Event
+from database_service.store.pool import PLANNED_ANEW
 from database_service.store.rows import EVENT, event_of
 
 NEWEST = 2**63 - 1
@@ -28,6 +29,7 @@ async def page(
 ) -> EventPage:
     """Events with ids under `before`, of one instance or one subject where that is asked for."""
     async with deps.db.reading() as conn:
+        await conn.execute(PLANNED_ANEW)
         rows = await conn.fetch(PAGE, before, instance_id, subject_id, limit + 1)
     events = tuple(event_of(row) for row in rows[:limit])
     return EventPage(events, events[-1].id if len(rows) > limit else None)

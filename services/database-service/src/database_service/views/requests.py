@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from database_service.deps import Deps
+from database_service.store.pool import PLANNED_ANEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,6 @@ class RequestPage:
     next_before: Place | None
     """Where to go on from; None at the end."""
 
-
-# Planned for the very values: else what is not asked for would keep an index from being used for what is.
-PLANNED_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
 
 PAGE = """
 SELECT id, at, request_id, token_id, token_name, method, endpoint, instance_id, customer_id, status, ms::float8 AS ms, code,

@@ -56,9 +56,11 @@ WITH seated AS MATERIALIZED (
 )
 SELECT * FROM loud JOIN seated USING (database_id) JOIN whole USING (server_id)"""
 
+# By the few that are not in use, which have an index: to look each one up among all databases takes twenty times as long.
 NOT_OK = """
-SELECT u.level, count(*) AS databases FROM usage u JOIN databases d ON d.id = u.database_id
-WHERE u.level <> 'ok' AND d.status = 'ready' GROUP BY u.level"""
+SELECT u.level, count(*) AS databases FROM usage u
+WHERE u.level <> 'ok' AND NOT EXISTS (SELECT FROM databases d WHERE d.id = u.database_id AND d.status <> 'ready')
+GROUP BY u.level"""
 
 
 async def noisiest(deps: Deps, *, server_id: ServerId | None = None, limit: int = 20) -> Sequence[Ranked]:

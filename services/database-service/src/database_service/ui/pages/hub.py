@@ -7,6 +7,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from database_service.deps import Deps
 from database_service.ui.live import Fleet
+from database_service.ui.parts import Parts
 from database_service.ui.rendering import HEADERS, page
 from database_service.ui.routing import router
 from database_service.ui.visitor import Visits
@@ -27,7 +28,12 @@ async def hub(request: Request, visitor: Visits) -> Response:
 @routes.get("/parts/hub")
 async def part(request: Request, visitor: Visits) -> Response:
     """What of the hub changes."""
-    return page("parts/hub.html", request, visitor, **await _seen(request.app.state.deps))
+    parts: Parts = request.app.state.hub_parts
+
+    async def made() -> Response:
+        return page("parts/hub.html", request, None, **await _seen(request.app.state.deps))
+
+    return await parts.shown(request, made)
 
 
 @routes.get("/live")
@@ -41,6 +47,7 @@ async def live(request: Request, visitor: Visits) -> Response:
 async def _seen(deps: Deps) -> dict[str, object]:
     backup = await backups.last(deps)
     return {
+        "at": deps.now(),
         "backup": backup,
         "backup_overdue": backups.overdue(backup, deps),
         "stats": await stats.stats(deps),

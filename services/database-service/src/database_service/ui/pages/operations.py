@@ -13,6 +13,7 @@ from database_service.domain.errors import InvalidField, ServiceError
 from database_service.domain.ids import OperationId
 from database_service.domain.operations import AT_REST, OVER, State
 from database_service.ui.fields import or_none
+from database_service.ui.parts import Parts
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
@@ -20,11 +21,14 @@ from database_service.ui.visitor import Sends, Visits
 from database_service.views import operations
 
 OPERATIONS = f"{PATH}/operations"
+STEPS = 100
+"""On a page: an operation on every server has as many as there are servers."""
 
 routes = router()
 
 Of = Annotated[State | None, or_none, Query()]
 Before = Annotated[int, Query(ge=1, le=operations.NEWEST)]
+First = Annotated[int | None, Query(ge=1, le=2**30)]
 
 
 @routes.get("/operations")
@@ -36,35 +40,51 @@ async def all_operations(
 
 @routes.get("/parts/operations")
 async def table(request: Request, visitor: Visits, state: Of = None, before: Before = operations.NEWEST) -> Response:
-    return page("parts/operations.html", request, visitor, **await _found(request, state, before))
+    parts: Parts = request.app.state.hub_parts
+
+    async def made() -> Response:
+        return page("parts/operations.html", request, None, **await _found(request, state, before))
+
+    return await parts.shown(request, made)
 
 
 async def _found(request: Request, state: State | None, before: int) -> dict[str, object]:
-    found = await operations.page(request.app.state.deps, state=state, before=before)
-    return {"found": found, "state_wanted": state, "before": before, "states": list(State)}
+    deps: Deps = request.app.state.deps
+    at, found = deps.now(), await operations.progress_page(deps, state=state, before=before)
+    return {"at": at, "found": found, "state_wanted": state, "before": before, "states": list(State)}
 
 
 @routes.get("/operations/{operation_id}")
-async def operation(request: Request, visitor: Visits, operation_id: UUID) -> Response:
-    return page("operation.html", request, visitor, told=None, **await _one(request.app.state.deps, operation_id))
+async def operation(request: Request, visitor: Visits, operation_id: UUID, first: First = None) -> Response:
+    shown = await _one(request.app.state.deps, operation_id, first)
+    return page("operation.html", request, visitor, told=None, **shown)
 
 
 @routes.get("/parts/operations/{operation_id}")
-async def part(request: Request, visitor: Visits, operation_id: UUID) -> Response:
-    return page("parts/operation.html", request, visitor, **await _one(request.app.state.deps, operation_id))
+async def part(request: Request, visitor: Visits, operation_id: UUID, first: First = None) -> Response:
+    return page("parts/operation.html", request, visitor, **await _one(request.app.state.deps, operation_id, first))
 
 
-async def _one(deps: Deps, operation_id: UUID) -> dict[str, object]:
-    found = await operations.one(deps, OperationId(operation_id))
-    done = sum(step.finished_at is not None for step in found.steps)
-    return {"operation": found, "done": done, "over": found.state in OVER, "rests": found.state in AT_REST}
+async def _one(deps: Deps, operation_id: UUID, first: int | None = None) -> dict[str, object]:
+    """Without `first`, the steps among which the one in hand is, wherever that is by now."""
+    found = await operations.followed(deps, OperationId(operation_id), first, STEPS)
+    return {
+        "operation": found.operation,
+        "progress": found.progress,
+        "first": found.first,
+        "last": found.first + len(found.operation.steps) - 1,
+        "stays": first,
+        "most": STEPS,
+        "over": found.operation.state in OVER,
+        "rests": found.operation.state in AT_REST,
+    }
 
 
 @routes.post("/operations/{operation_id}/{verb}")
 async def steer(request: Request, sent: Sends, operation_id: UUID, verb: str) -> Response:
     """Pause, resume, cancel or roll back; where it cannot be, the page says why."""
     deps: Deps = request.app.state.deps
-    found = await operations.one(deps, OperationId(operation_id))
+    found = (await operations.followed(deps, OperationId(operation_id), most=1)).operation
     where, who = found.id, sent.visitor.who
     try:
         match verb:

@@ -17,6 +17,7 @@ from database_service.domain.plans import ServerType
 from database_service.ui.fields import line, named, number, or_none
 from database_service.ui.fleet_map import STATES, written
 from database_service.ui.pages.growth import By, Number, Sort, of_server, residents
+from database_service.ui.parts import Parts
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
@@ -50,20 +51,33 @@ async def table(
     request: Request, visitor: Visits, status: Status = None, server_type: Kind = None, after: After = 0
 ) -> Response:
     """The table alone."""
-    return page(
-        "parts/pools.html", request, visitor, **await _table(request.app.state.deps, status, server_type, after)
-    )
+    parts: Parts = request.app.state.hub_parts
+
+    async def made() -> Response:
+        shown = await _table(request.app.state.deps, status, server_type, after)
+        return page("parts/pools.html", request, None, **shown)
+
+    return await parts.shown(request, made)
 
 
 @routes.get("/parts/map")
 async def fleet_map(request: Request, visitor: Visits) -> Response:
-    cells = await fleet.cells(request.app.state.deps, ON_MAP)
-    return page("parts/map.html", request, visitor, cells=cells, map=written(cells), states=STATES, most=ON_MAP)
+    parts: Parts = request.app.state.hub_parts
+    return await parts.shown(request, lambda: _map(request))
+
+
+async def _map(request: Request) -> Response:
+    deps: Deps = request.app.state.deps
+    at, looks = deps.now(), await fleet.looks(deps, ON_MAP + 1)
+    text, shown = written(looks.text, ON_MAP)
+    more = shown < looks.servers
+    return page("parts/map.html", request, None, at=at, map=text, shown=shown, more=more, states=STATES)
 
 
 async def _table(deps: Deps, status: servers.Shown | None, kind: ServerType | None, after: int) -> dict[str, object]:
-    found = await servers.page(deps, status=status, server_type=kind, after=after, limit=A_PAGE)
+    at, found = deps.now(), await servers.page(deps, status=status, server_type=kind, after=after, limit=A_PAGE)
     return {
+        "at": at,
         "found": found,
         "status": status,
         "server_type": kind,

@@ -1,20 +1,20 @@
 """API tokens: who has one, what for, and since when it was not used."""
 
-from collections.abc import Sequence
 from datetime import timedelta
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 
 from database_service.actions.tokens import issue, revoke
 from database_service.auth.scopes import Scope
 from database_service.deps import Deps
 from database_service.domain.answers import Token
-from database_service.domain.errors import InvalidField, ServiceError, TokenNotFound
+from database_service.domain.errors import InvalidField, ServiceError
 from database_service.domain.ids import CustomerId, TokenId
 from database_service.domain.secret import Secret
-from database_service.ui.fields import caller_id, line, named, number
+from database_service.ui.fields import caller_id, line, named, number, or_none
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
@@ -27,13 +27,18 @@ routes = router()
 
 
 @routes.get("/tokens")
-async def all_tokens(request: Request, visitor: Visits) -> Response:
+async def newest(
+    request: Request, visitor: Visits, before: Annotated[UUID | None, or_none, Query()] = None
+) -> Response:
+    """A page of them; `before` is the last one of the page before."""
     visitor.caller.must_hold((Scope.ADMIN_WRITE,))
-    return page("tokens.html", request, visitor, told=None, new=None, **await _shown(request.app.state.deps))
+    shown = await _shown(request.app.state.deps, TokenId(before) if before else None)
+    return page("tokens.html", request, visitor, told=None, new=None, **shown)
 
 
-async def _shown(deps: Deps) -> dict[str, object]:
-    return {"tokens": await tokens.all_tokens(deps), "scopes": list(Scope), "now": deps.now()}
+async def _shown(deps: Deps, before: TokenId | None = None) -> dict[str, object]:
+    found = await tokens.page(deps, before=before)
+    return {"found": found, "before": before, "scopes": list(Scope), "now": deps.now()}
 
 
 @routes.post("/tokens")
@@ -71,16 +76,9 @@ async def revoke_one(request: Request, sent: Sends, token_id: UUID) -> Response:
     """Only with its name, so that it is the one that is meant."""
     deps: Deps = request.app.state.deps
     try:
-        meant = _of_id(await tokens.all_tokens(deps), token_id)
+        meant = await tokens.one(deps, TokenId(token_id))
         named(sent.fields, meant.name)
-        await revoke(deps, TokenId(token_id), sent.visitor.who)
+        await revoke(deps, meant.id, sent.visitor.who)
     except ServiceError as e:
         return failed("tokens.html", request, sent.visitor, e, new=None, **await _shown(deps))
     return see(TOKENS)
-
-
-def _of_id(known: Sequence[Token], token_id: UUID) -> Token:
-    for token in known:
-        if token.id == token_id:
-            return token
-    raise TokenNotFound(TokenId(token_id))

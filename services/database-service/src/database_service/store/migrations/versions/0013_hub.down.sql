@@ -1,0 +1,1 @@
+DROP INDEX databases_not_ready;

@@ -1,0 +1,51 @@
+"""Parts of pages that look the same whoever looks: made once for all who ask for them at the same time, or soon after."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from database_service.ui.live import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    began: float
+    """On the monotonic clock."""
+    made: "asyncio.Task[Response]"
+
+    @property
+    def failed(self) -> bool:
+        return self.made.done() and (self.made.cancelled() or self.made.exception() is not None)
+
+
+@dataclass
+class Parts:
+    """Two hundred open pages ask for the same part when they are told of a change, and it is looked up and written once.
+
+    Nobody is given one that is older than the time between two looks at the fleet, nor one that was begun before a change that a
+    look saw: whoever asks because of that change sees it. Each part says as of when it is.
+    """
+
+    _fleet: Fleet
+    _known: dict[str, _Making] = field(default_factory=dict)
+
+    async def shown(self, request: Request, make: Callable[[], Coroutine[Any, Any, Response]]) -> Response:
+        """What `make` gives or raises, for whoever asks for this address. It must not depend on who that is."""
+        where = f"{request.url.path}?{request.url.query}"
+        known = self._known.get(where)
+        if known is None or known.failed or not self._is_new(known):
+            self._forget()
+            known = self._known[where] = _Making(time.monotonic(), asyncio.create_task(make()))
+        return await asyncio.shield(known.made)  # who leaves does not take the others along
+
+    def _is_new(self, known: _Making) -> bool:
+        return known.began > self._fleet.changed_at and time.monotonic() - known.began < self._fleet.pace_s
+
+    def _forget(self) -> None:
+        """What nobody will be given any more: addresses are many."""
+        self._known = {where: each for where, each in self._known.items() if self._is_new(each)}
