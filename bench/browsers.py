@@ -7,7 +7,6 @@ import asyncio
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -40,7 +39,7 @@ class Watched:
     told: int = 0
     parts: int = 0
     megabytes: float = 0
-    statuses: Counter[str] = field(default_factory=Counter)
+    statuses: dict[str, int] = field(default_factory=dict)
     ended: int = 0
     """Streams that the server ended."""
 
@@ -135,7 +134,8 @@ class _Part:
         await reader.readexactly(length)
         self._seen.parts += 1
         self._seen.megabytes += length / 1e6
-        self._seen.statuses[head[9:12].decode()] += 1
+        status = head[9:12].decode()
+        self._seen.statuses[status] = self._seen.statuses.get(status, 0) + 1
 
     async def close(self) -> None:
         if self._timer is not None:

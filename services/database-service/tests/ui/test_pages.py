@@ -11,6 +11,7 @@ import pytest
 from markupsafe import escape
 
 from database_service.actions.allocate import allocate
+from database_service.admission.gate import Gate, Why
 from database_service.auth.scopes import Scope
 from database_service.domain.answers import Allocation
 from database_service.domain.credentials import psql, uri
@@ -608,6 +609,28 @@ async def test_a_part_is_made_once_for_all_who_ask_for_it_and_anew_once_the_flee
         looking = False
         assert f"u{pool.max_instances}/0" in (await other.get("/parts/map")).text
         assert made == 2
+
+
+async def test_who_waits_for_a_part_that_is_being_made_takes_no_place_of_the_gate(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, looks = asyncio.Event(), asyncio.Event(), fleet_view.looks
+
+    async def slow(*arguments: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await looks(*arguments)
+
+    monkeypatch.setattr("database_service.ui.pages.pools.fleet.looks", slow)
+    gate: Gate = hub.web.app.state.gate
+    async with hub.visit() as visitor, asyncio.timeout(20):
+        asked = [asyncio.create_task(visitor.get("/parts/map")) for _ in range(4)]
+        await begun.wait()
+        while gate.aside(Why.CHANGE) < 3:  # noqa: ASYNC110  the gate tells nobody when somebody stands aside
+            await asyncio.sleep(0)
+        assert gate.inside == 1
+        go_on.set()
+        assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
 
 
 async def test_a_part_that_could_not_be_made_is_not_kept(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

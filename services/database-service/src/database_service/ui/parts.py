@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
+from database_service.admission.gate import Why, aside
 from database_service.ui.live import Fleet
 
 
@@ -41,7 +42,9 @@ class Parts:
         if known is None or known.failed or not self._is_new(known):
             self._forget()
             known = self._known[where] = _Making(time.monotonic(), asyncio.create_task(make()))
-        return await asyncio.shield(known.made)  # who leaves does not take the others along
+            return await asyncio.shield(known.made)  # who leaves does not take the others along
+        with aside(Why.CHANGE):  # two hundred who wait for one would else be a crowd before the gate
+            return await asyncio.shield(known.made)
 
     def _is_new(self, known: _Making) -> bool:
         return known.began > self._fleet.changed_at and time.monotonic() - known.began < self._fleet.pace_s
