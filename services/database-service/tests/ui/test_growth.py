@@ -123,7 +123,7 @@ async def test_the_hub_names_who_will_be_full_within_two_weeks_and_counts_all(
         async def expected(on: date) -> str:
             await house.value("UPDATE database_history SET full_on = $1", on)
             await house.value("UPDATE server_history SET full_on = $1 WHERE hours = 24", on)
-            return await visitor.shows("/parts/hub")
+            return await visitor.shows()
 
         told = await expected(soon)
         assert f"1 server with all slots taken within two weeks, at their pace: {pool.name} on about {soon}" in told
