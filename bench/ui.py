@@ -154,8 +154,8 @@ async def _fill(system: System, conn: rows.Connection, size: Size) -> Landmarks:
 
 
 _PLACES = """
-SELECT (SELECT seq FROM servers ORDER BY seq OFFSET (SELECT count(*) FROM servers) / 2 LIMIT 1) AS middle_server,
-  (SELECT coalesce(max(seq), 0) FROM (SELECT seq FROM servers ORDER BY seq DESC OFFSET 50 LIMIT 1) s) AS last_servers,
+SELECT 1 + (SELECT count(*) FROM servers) / 100 AS middle_page,
+  1 + (SELECT greatest(count(*) - 1, 0) FROM servers) / 50 AS last_page,
   (SELECT min(id) + (max(id) - min(id)) / 10 + 1 FROM events) AS old_event,
   (SELECT seq FROM operations ORDER BY seq OFFSET (SELECT count(*) FROM operations) / 10 LIMIT 1) AS old_operation,
   (SELECT seq FROM drift ORDER BY seq OFFSET (SELECT count(*) FROM drift) / 2 LIMIT 1) AS middle_drift,
@@ -181,9 +181,12 @@ async def _places(conn: rows.Connection, found: Landmarks) -> Pages:
             },
             "servers, server_type=dedicated": "/pools?server_type=dedicated",
             "servers, full and shared": "/pools?status=full&server_type=shared",
-            "servers, a page in the middle": f"/pools?after={at['middle_server']}",
-            "servers, the last page": f"/pools?after={at['last_servers']}",
-            "servers, full, the last page": f"/pools?status=full&after={at['last_servers']}",
+            "servers, a page in the middle": f"/pools?number={at['middle_page']}",
+            "servers, the last page": f"/pools?number={at['last_page']}",
+            **{
+                f"servers, sort={order}, a page in the middle": f"/pools?sort={order}&number={at['middle_page']}"
+                for order in ("name", "room", "health", "looked_at")
+            },
             "part: table of servers": "/parts/pools?n={i}",
             "part: map": "/parts/map?n={i}",
             "a full server": f"/pools/{found.full_server}",
@@ -191,6 +194,14 @@ async def _places(conn: rows.Connection, found: Landmarks) -> Pages:
             "a large server": f"/pools/{found.large_server}",
             "part: a large server": f"/parts/pools/{found.large_server}",
             "look for a database": "/databases",
+            "databases that begin so": f"/databases?q={found.full_instance[:4]}",
+            **{
+                f"databases by {by}, a deep page": f"/databases?q={found.full_instance[:1]}&by={by}&after={found.full_instance}"
+                for by in ("instance", "customer", "name")
+            },
+            "databases nearly full": "/databases?level=critical",
+            "databases released": "/databases?status=released",
+            "plans": "/plans",
             "a database": f"/databases/{found.full_instance}",
             "part: a database": f"/parts/databases/{found.full_instance}",
             "operations": "/operations",

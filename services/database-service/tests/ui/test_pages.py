@@ -108,8 +108,31 @@ async def test_the_table_shows_filters_and_pages_servers(
         [following] = re.findall(r'rel="next" href="/admin([^"]+)"', first.text)
         second = await visitor.get(following.replace("&amp;", "&"))
         assert [pool.name in second.text for pool in pools] == [False, False, True]
+        assert "Page 2 of 2" in second.text
         assert "no such server" in await visitor.shows("/pools?status=full")
         assert "no such server" in await visitor.shows("/pools?status=active&server_type=dedicated")
+
+
+async def test_the_table_is_told_in_the_order_that_is_asked_for(hub: Hub, house: House) -> None:
+    first, second, third = [await house.pool(slots=slots) for slots in (3, 1, 2)]
+    async with house.deps.db.connection() as conn:
+        for server, name, health, ago in (
+            (first, "b", "unknown", 2),
+            (second, "c", "healthy", 3),
+            (third, "a", "unhealthy", 1),
+        ):
+            await conn.execute(
+                "UPDATE servers SET name = $1, health_status = $2, last_health_check = now() - $3::interval WHERE id = $4",
+                name, health, timedelta(minutes=ago), server.id,
+            )  # fmt: skip
+    orders = {"made": "bca", "name": "abc", "room": "cab", "health": "abc", "looked_at": "cba"}
+    async with hub.visit() as visitor:
+        for order, wanted in orders.items():
+            told = (await visitor.get(f"/pools?sort={order}")).text
+            assert "".join(re.findall(r'<th scope="row"><a[^>]*>(\w)</a>', told)) == wanted, order
+            assert f'<option value="{order}" selected>' in told
+        assert (await visitor.get("/pools?sort=none")).status_code == 404
+        assert (await visitor.get("/pools?number=0")).status_code == 404
 
 
 async def test_a_map_that_does_not_show_all_says_so(hub: Hub, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +208,7 @@ async def test_what_cannot_be_done_is_said_on_the_page(hub: Hub, house: House) -
         assert 'role="alert"' in text
 
 
-TOO_LARGE = [f"{path}{10**30}" for path in ("/pools?after=", "/pools/at/", "/events?before=", "/operations?before=")]
+TOO_LARGE = [f"{path}{10**30}" for path in ("/pools?number=", "/pools/at/", "/events?before=", "/operations?before=")]
 
 
 async def test_what_is_not_there_is_a_page_that_says_so(hub: Hub) -> None:

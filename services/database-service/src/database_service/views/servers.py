@@ -27,6 +27,20 @@ class Shown(StrEnum):
     GONE = "gone"
 
 
+class Order(StrEnum):
+    """In which order servers are told."""
+
+    MADE = "made"
+    """The oldest first."""
+    NAME = "name"
+    ROOM = "room"
+    """The fullest first."""
+    HEALTH = "health"
+    """The ill first."""
+    LOOKED_AT = "looked_at"
+    """Those first that were not looked at for longest."""
+
+
 class _Filter(NamedTuple):
     """What a shown status means in rows; None does not matter."""
 
@@ -118,6 +132,22 @@ WHERE CASE WHEN $1::text IS NULL THEN s.status <> 'gone' ELSE s.status = $1 END
   AND ($4::text IS NULL OR s.server_type = $4)"""
 
 PAGE = f"{_SELECT} {_MATCHING} AND s.seq > $5 ORDER BY s.seq LIMIT $6"
+_KEYS: Mapping[Order, str] = {
+    Order.MADE: "s.seq",
+    Order.NAME: "s.name",
+    Order.ROOM: "(SELECT count(*) FROM slots r WHERE r.server_id = s.id AND r.database_id IS NULL)",
+    Order.HEALTH: "array_position(ARRAY['unhealthy', 'degraded', 'unknown', 'healthy'], s.health_status)",
+    Order.LOOKED_AT: "coalesce(s.last_health_check, '-infinity')",
+}
+# Servers are put in order by little, and only those on the page are looked at as a whole.
+IN_ORDER = {
+    order: f"""
+WITH chosen AS MATERIALIZED (
+  SELECT s.id AS chosen_id, {key} AS key FROM servers s {_MATCHING} ORDER BY key, s.seq LIMIT $5 OFFSET $6
+)
+{_SELECT} JOIN chosen ON chosen_id = s.id ORDER BY chosen.key, s.seq"""
+    for order, key in _KEYS.items()
+}
 COUNT = f"SELECT count(*) FROM servers s {_MATCHING}"
 ONE = f"{_SELECT} WHERE s.id = $1"
 
@@ -132,6 +162,23 @@ async def page(
         total = await conn.fetchval(COUNT, *matching)
     servers = tuple(_view(row) for row in rows[:limit])
     return ServerPage(servers, total, servers[-1].seq if len(rows) > limit else None)
+
+
+async def in_order(
+    deps: Deps,
+    order: Order,
+    *,
+    status: Shown | None = None,
+    server_type: ServerType | None = None,
+    beyond: int = 0,
+    limit: int = 50,
+) -> ServerPage:
+    """As `page`, but for the order, in which the first `beyond` are left out."""
+    matching = (*(_FILTERS[status] if status else (None, None, None)), server_type)
+    async with deps.db.reading() as conn:
+        rows = await conn.fetch(IN_ORDER[order], *matching, limit, beyond)
+        total = await conn.fetchval(COUNT, *matching)
+    return ServerPage(tuple(_view(row) for row in rows), total, None)
 
 
 async def one(deps: Deps, server_id: ServerId) -> ServerView:

@@ -1,9 +1,12 @@
 """Servers: a map and a table of all, a page for each, and what may be done with them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.responses import Response
 
 from database_service.actions import cordon_server, move_databases, retire_server
@@ -30,31 +33,58 @@ A_PAGE = 50
 ON_MAP = 20_000
 EVENTS = 20
 MOST_SLOTS = 10_000
+ORDERS: Mapping[servers.Order, str] = {
+    servers.Order.MADE: "the oldest first",
+    servers.Order.NAME: "by name",
+    servers.Order.ROOM: "the fullest first",
+    servers.Order.HEALTH: "the ill first",
+    servers.Order.LOOKED_AT: "not looked at for longest",
+}
 
 routes = router()
 
 Status = Annotated[servers.Shown | None, or_none, Query()]
 Kind = Annotated[ServerType | None, or_none, Query()]
-After = Annotated[int, Query(ge=0, le=2**62)]
+InOrder = Annotated[servers.Order, Query()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which part of the table."""
+
+    status: servers.Shown | None = None
+    server_type: ServerType | None = None
+    sort: servers.Order = servers.Order.MADE
+    number: int = 1
+
+    def at(self, number: int) -> str:
+        """The address of another page of it."""
+        asked = {"status": self.status or "", "server_type": self.server_type or "", "sort": self.sort}
+        return urlencode(asked | {"number": number})
+
+
+async def _asked(
+    status: Status = None, server_type: Kind = None, sort: InOrder = servers.Order.MADE, number: Number = 1
+) -> _Asked:
+    return _Asked(status, server_type, sort, number)
+
+
+Asks = Annotated[_Asked, Depends(_asked)]
 
 
 @routes.get("/pools")
-async def pools(
-    request: Request, visitor: Visits, status: Status = None, server_type: Kind = None, after: After = 0
-) -> Response:
-    shown = await _table(request.app.state.deps, status, server_type, after)
+async def pools(request: Request, visitor: Visits, asked: Asks) -> Response:
+    shown = await _table(request.app.state.deps, asked)
     return page("pools.html", request, visitor, told=None, **shown)
 
 
 @routes.get("/parts/pools")
-async def table(
-    request: Request, visitor: Visits, status: Status = None, server_type: Kind = None, after: After = 0
-) -> Response:
+async def table(request: Request, visitor: Visits, asked: Asks) -> Response:
     """The table alone."""
     parts: Parts = request.app.state.hub_parts
 
     async def made() -> Response:
-        shown = await _table(request.app.state.deps, status, server_type, after)
+        shown = await _table(request.app.state.deps, asked)
         return page("parts/pools.html", request, None, **shown)
 
     return await parts.shown(request, made)
@@ -74,14 +104,17 @@ async def _map(request: Request) -> Response:
     return page("parts/map.html", request, None, at=at, map=text, shown=shown, more=more, states=STATES)
 
 
-async def _table(deps: Deps, status: servers.Shown | None, kind: ServerType | None, after: int) -> dict[str, object]:
-    at, found = deps.now(), await servers.page(deps, status=status, server_type=kind, after=after, limit=A_PAGE)
+async def _table(deps: Deps, asked: _Asked) -> dict[str, object]:
+    at, beyond = deps.now(), (asked.number - 1) * A_PAGE
+    found = await servers.in_order(
+        deps, asked.sort, status=asked.status, server_type=asked.server_type, beyond=beyond, limit=A_PAGE
+    )
     return {
         "at": at,
         "found": found,
-        "status": status,
-        "server_type": kind,
-        "after": after,
+        "asked": asked,
+        "last_page": -(-found.total // A_PAGE),
+        "orders": ORDERS,
         "statuses": list(servers.Shown),
         "types": list(ServerType),
     }
@@ -95,7 +128,7 @@ async def order(request: Request, sent: Sends) -> Response:
             deps, sent.visitor.who, max_instances=number(sent.fields, "max_instances", 1, MOST_SLOTS)
         )
     except ServiceError as e:
-        return failed("pools.html", request, sent.visitor, e, **await _table(deps, None, None, 0))
+        return failed("pools.html", request, sent.visitor, e, **await _table(deps, _Asked()))
     return see(f"{POOLS}/{server.id}")
 
 
