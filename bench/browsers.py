@@ -125,17 +125,29 @@ class _Part:
             await self._fetch()
 
     async def _fetch(self) -> None:
-        if self._connection is None:
-            self._connection = await asyncio.open_connection(HOST, self._opened.port)
-        reader, writer = self._connection
+        reader, writer = await self._connected()
         writer.write(_request(self._opened, self._path))
-        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # it was idle for too long, and closed as the request was on its way
+            writer.close()
+            self._connection = None
+            await self._fetch()
+            return
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
         await reader.readexactly(length)
         self._seen.parts += 1
         self._seen.megabytes += length / 1e6
         status = head[9:12].decode()
         self._seen.statuses[status] = self._seen.statuses.get(status, 0) + 1
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The one that is open, or a new one, as a browser does it: the server closes those that nobody used for 5 seconds."""
+        if self._connection is None or self._connection[0].at_eof():
+            if self._connection is not None:
+                self._connection[1].close()
+            self._connection = await asyncio.open_connection(HOST, self._opened.port)
+        return self._connection
 
     async def close(self) -> None:
         if self._timer is not None:

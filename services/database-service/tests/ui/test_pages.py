@@ -218,7 +218,7 @@ async def test_what_is_not_there_is_a_page_that_says_so(hub: Hub) -> None:
             f"/pools/{nobody}",
             "/pools/at/7",
             "/pools/nonsense",
-            "/pools?after=-1",
+            "/pools?number=-1",
             "/events?before=0",
             *TOO_LARGE,
         ):
@@ -678,3 +678,25 @@ async def test_the_more_pages_are_open_the_less_often_each_is_told() -> None:
             open_pages.enter_context(fleet.watching())
         assert fleet.pace_s == 4.0
     assert fleet.pace_s == 1.0
+
+
+async def test_streams_that_begin_together_do_not_tell_together(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        waits.append(seconds)
+        await never.wait()
+
+    never, fleet, real_sleep = asyncio.Event(), Fleet(), asyncio.sleep
+    monkeypatch.setattr("database_service.ui.live.asyncio.sleep", noted)
+    with ExitStack() as others:
+        for _ in range(200):
+            others.enter_context(fleet.watching())
+        streams = [asyncio.ensure_future(anext(fleet.changes(house.deps))) for _ in range(40)]
+        while len(waits) < 40:
+            await real_sleep(0)
+        for each in streams:
+            each.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+    assert 0 <= min(waits) < 1.5
+    assert 2.5 < max(waits) <= 4.8

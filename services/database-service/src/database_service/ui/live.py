@@ -1,6 +1,7 @@
 """Live: a stream of server-sent events that says *that* the fleet changed; the page then asks for its parts anew."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from database_service.views import fleet
 
 LOOK_EVERY_S = 1.0
 EACH_S = 0.02
-"""Who watches adds so much to the time between two looks: fifty open pages are told within a second, two hundred within four.
-Each that is told asks for its parts, and what all of them together take must leave the API to those who need a database."""
+"""Who watches adds so much to the time between two looks: one second up to fifty open pages, four with two hundred. Each that is
+told asks for its parts, and what all of them together take must leave the API to those who need a database."""
 KEEP_ALIVE_S = 15.0
 AGAIN_MS = 10_000
 
@@ -48,7 +49,7 @@ class Fleet:
             self._seen, self.changed_at = seen, self._looked_at
 
     async def changes(self, deps: Deps) -> AsyncIterator[bytes]:
-        """The first event tells how it is when the stream begins, each further one that it is not so any more.
+        """The first event tells how it is soon after the stream began, each further one that it is not so any more.
 
         Where too many wait already it ends at once, and is asked for again later.
         """
@@ -69,6 +70,7 @@ class Fleet:
 
     async def _events(self, deps: Deps) -> AsyncIterator[bytes]:
         last, told_at = "", time.monotonic()
+        await self._a_while(0.0)  # those who come back together, as after a restart, do not ask together
         while True:
             try:
                 seen = await self.now(deps)
@@ -80,4 +82,8 @@ class Fleet:
             elif time.monotonic() - told_at > KEEP_ALIVE_S:
                 told_at = time.monotonic()
                 yield b": still here\n\n"
-            await asyncio.sleep(LOOK_EVERY_S)  # noqa: TID251  servers' rows tell nobody when they change
+            await self._a_while(0.5)
+
+    async def _a_while(self, least: float) -> None:
+        """Up to the time between two looks; not the same for all, as two hundred who ask at once are a flood before the gate."""
+        await asyncio.sleep(random.uniform(least, 1.0) * self.pace_s)  # noqa: S311, TID251  servers' rows tell nobody of changes
