@@ -119,18 +119,25 @@ async def _seen(deps: Deps, instance_id: str, shown: Allocation | None = None) -
     }
 
 
-def _texts(shown: Allocation) -> Sequence[tuple[str, str]]:
-    """Each with its name; in the order in which they are wanted."""
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Credentials as they are copied, each with its name: one by one, and together as clients take them."""
+
+    values: Sequence[tuple[str, str]]
+    texts: Sequence[tuple[str, str]]
+
+
+def _texts(shown: Allocation) -> _Shown:
     found = shown.credentials
-    return (
-        ("host", found.host),
-        ("port", str(found.port)),
-        ("database", found.name),
-        ("user", found.user),
-        ("password", found.password.reveal()),
-        ("DSN", uri(found)),
-        ("psql", psql(found)),
-        ("env", env(found)),
+    return _Shown(
+        values=(
+            ("host", found.host),
+            ("port", str(found.port)),
+            ("database", found.name),
+            ("user", found.user),
+            ("password", found.password.reveal()),
+        ),
+        texts=(("DSN", uri(found)), ("psql", psql(found)), ("env", env(found))),
     )
 
 
