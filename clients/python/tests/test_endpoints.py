@@ -38,6 +38,7 @@ CALLS: dict[str, Verb] = {
     "POST /operations/{operation_id}/cancel": lambda c: c.operations.cancel(ID),
     "POST /operations/{operation_id}/pause": lambda c: c.operations.pause(ID),
     "POST /operations/{operation_id}/resume": lambda c: c.operations.resume(ID),
+    "POST /operations/{operation_id}/retry": lambda c: c.operations.retry(ID),
     "POST /operations/{operation_id}/rollback": lambda c: c.operations.rollback(ID),
     "GET /admin/pools": lambda c: c.admin.pools(status="full", server_type="shared", **PAGE),
     "POST /admin/pools": lambda c: c.admin.order_pool(**POOL, priority=1, manual=True),

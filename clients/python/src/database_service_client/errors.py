@@ -315,6 +315,12 @@ class MoveNotReversible(ApiError):
     code = "move_not_reversible"
 
 
+class NothingToRetry(ApiError):
+    """There is nothing to try again; the detail says why."""
+
+    code = "nothing_to_retry"
+
+
 class TooManyLogins(ApiError):
     """It has as many live logins as it may; wait until one expires."""
 

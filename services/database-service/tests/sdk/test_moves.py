@@ -100,6 +100,20 @@ async def test_a_cancelled_move_leaves_it_where_it_was(moving: Stage) -> None:
     assert (await moving.client.credentials("i-1")).dsn() == before.dsn()
 
 
+async def test_what_was_cancelled_is_tried_again_once(moving: Stage) -> None:
+    begun = await moving.client.admin.move("i-1")
+    with pytest.raises(errors.NothingToRetry):
+        await begun.retry()
+    await begun.cancel()
+    with pytest.raises(errors.OperationCancelled):
+        await done(moving, begun)
+    again, same = [await begun.retry() for _ in range(2)]
+    assert (again.kind, again.id) == ("move", same.id)
+    assert (await done(moving, again)).state == "succeeded"
+    with pytest.raises(errors.NothingToRetry):
+        await moving.client.operations.retry(again.id)
+
+
 async def test_a_move_is_taken_back_once_however_often_it_is_asked_for(moving: Stage) -> None:
     before = await moving.client.credentials("i-1")
     moved = await done(moving, await moving.client.admin.move("i-1"))

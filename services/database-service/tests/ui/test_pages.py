@@ -348,7 +348,11 @@ async def test_an_operation_is_followed_and_steered(hub: Hub, house: House) -> N
         assert (status, 'role="alert"' in text) == (409, True)
         assert (await verb(visitor, found, "explode"))[0] == 422
         assert (await verb(visitor, found, "cancel"))[0] == 303
-        assert "cancelled" in await visitor.shows(found)
+        told = await visitor.shows(found)
+        assert "cancelled" in told
+        assert "operation.asked_for" in told
+        status, text = await verb(visitor, found, "retry")
+        assert (status, 'role="alert"' in text) == (303, False)
         assert "none yet" in await visitor.shows("/parts/operations?state=failed")
 
 

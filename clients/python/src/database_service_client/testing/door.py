@@ -124,6 +124,9 @@ class Door:
             return 200, answers.move_report(plan(), self._world.move_blockers)
         return self._begun(asked, lambda: self._world.begin(plan()))
 
+    def retry(self, asked: Asked) -> Answer:
+        return 202, self._told(self._world.retry(UUID(asked.part)))
+
     def rollback(self, asked: Asked) -> Answer:
         return 202, self._told(self._world.rollback(UUID(asked.part)))
 
@@ -187,6 +190,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[[Door, Asked], Answer]]] = [
         ("POST", f"{_OPERATION}/cancel", Door.cancel),
         ("POST", f"{_OPERATION}/pause", Door.pause),
         ("POST", f"{_OPERATION}/resume", Door.resume),
+        ("POST", f"{_OPERATION}/retry", Door.retry),
         ("POST", f"{_OPERATION}/rollback", Door.rollback),
         ("GET", "/health", Door.health),
         ("GET", "/health/ready", Door.readiness),

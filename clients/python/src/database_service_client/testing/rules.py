@@ -80,6 +80,7 @@ STATUS: Mapping[str, int] = {
     "method_not_allowed": 405,
     "move_blocked": 409,
     "move_not_reversible": 409,
+    "nothing_to_retry": 409,
     "name_taken": 409,
     "no_room": 409,
     "not_found": 404,

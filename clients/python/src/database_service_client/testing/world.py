@@ -40,6 +40,7 @@ class World:
         self.tenants: dict[str, Tenant] = {}
         self.works: dict[UUID, Work] = {}
         self._rollbacks: dict[UUID, Work] = {}
+        self._again: dict[UUID, Work] = {}
         self._numbers = count(1)
         self._shared = self._new_server("shared")
 
@@ -260,6 +261,20 @@ class World:
         back = self._work("rollback", work.tenant, work.ask_before, work.before)
         self._rollbacks[work_id] = self.begin(back)
         return back
+
+    def retry(self, work_id: UUID) -> Work:
+        """Asked again, the same one."""
+        if begun := self._again.get(work_id):
+            return begun
+        work = self.work(work_id)
+        if work.state not in ("failed", "cancelled"):
+            detail = f"The operation {work_id} is {work.state}; one that failed or was cancelled can be tried again."
+            raise Refused("nothing_to_retry", detail)
+        if work.kind == "rollback":
+            raise Refused("nothing_to_retry", "A rollback is asked for again at the operation that it takes back.")
+        again = self._work(work.kind, work.tenant, work.ask, work.after)
+        self._again[work_id] = self.begin(again)
+        return again
 
     def _work(self, kind: str, tenant: Tenant, ask: Ask, after: Server | None) -> Work:
         now, moves = self.clock.now(), after is not tenant.server

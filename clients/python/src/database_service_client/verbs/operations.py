@@ -54,6 +54,11 @@ class OperationsVerbs(Following[Op]):
         return (yield from self._steer(operation_id, "resume"))
 
     @verb
+    def retry(self, operation_id: UUID) -> Steps[Op]:
+        """As `operation.retry`, by id."""
+        return (yield from self._steer(operation_id, "retry"))
+
+    @verb
     def rollback(self, operation_id: UUID) -> Steps[Op]:
         """As `operation.rollback`, by id."""
         return (yield from self._roll_back(operation_id))
@@ -97,6 +102,14 @@ class OperationVerbs(Following[Op]):
     def resume(self) -> Steps[Op]:
         """Go on with the next step."""
         return (yield from self._steer(self.id, "resume"))
+
+    @verb
+    def retry(self) -> Steps[Op]:
+        """Another operation, which does what this one did not get done; asked again, it is the same one.
+
+        NothingToRetry where it neither failed nor was cancelled, or nothing is left of it to be done.
+        """
+        return (yield from self._steer(self.id, "retry"))
 
     @verb
     def rollback(self) -> Steps[Op]:

@@ -40,6 +40,7 @@ STATUS: Mapping[type[errors.ServiceError], int] = {
     errors.NoRoom: 409,
     errors.DatabaseHasOwnServer: 409,
     errors.MoveNotReversible: 409,
+    errors.NothingToRetry: 409,
     errors.DatabaseNotReleased: 409,
     errors.DatabaseProtected: 409,
     errors.TooManyLogins: 409,

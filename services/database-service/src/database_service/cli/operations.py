@@ -136,6 +136,18 @@ def rollback(
         present(client, client.post(f"{_path(operation)}/rollback").body, wait=wait, as_json=as_json)
 
 
+@app.command()
+def retry(
+    context: typer.Context,
+    operation: OperationId,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it rests.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Try again what one that failed or was cancelled did not get done."""
+    with session(context).client("Trying again") as client:
+        present(client, client.post(f"{_path(operation)}/retry").body, wait=wait, as_json=as_json)
+
+
 def _steer(context: typer.Context, operation: str, verb: str, *, as_json: bool) -> None:
     with session(context).client() as client:
         present(client, client.post(f"{_path(operation)}/{verb}").body, wait=False, as_json=as_json)

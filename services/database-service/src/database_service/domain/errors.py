@@ -153,6 +153,12 @@ class MoveNotReversible(ServiceError):
     code = "move_not_reversible"
 
 
+class NothingToRetry(ServiceError):
+    """There is nothing to try again; the message says why."""
+
+    code = "nothing_to_retry"
+
+
 class DatabaseHasOwnServer(ServiceError):
     code = "database_has_own_server"
 

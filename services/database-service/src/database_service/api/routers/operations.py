@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from database_service.actions import steer_operation
 from database_service.actions.await_operation import wait_for
 from database_service.actions.move_databases import roll_back
+from database_service.actions.try_again import try_again
 from database_service.api.inject import DatabasesReader, DatabasesWriter, OwnDatabasesReader, Use
 from database_service.api.paging import Cursor, Limit, position_of
 from database_service.api.rendering import answer
@@ -77,6 +78,14 @@ async def rollback(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Res
     """Bring back what it moved, as long as nothing was written there since. Other than changes of plan need `admin:write`."""
     await _must_be_allowed(deps, OperationId(operation_id), asked)
     begun = await roll_back(deps, OperationId(operation_id), asked.who)
+    return await shown(deps, begun.id, 202)
+
+
+@router.post("/{operation_id}/retry", status_code=202, responses={202: {"model": OperationOut}})
+async def retry(operation_id: UUID, asked: DatabasesWriter, deps: Use) -> Response:
+    """Another one, which does what this one did not get done. Other than changes of plan need `admin:write` as well."""
+    await _must_be_allowed(deps, OperationId(operation_id), asked)
+    begun = await try_again(deps, OperationId(operation_id), asked.who)
     return await shown(deps, begun.id, 202)
 
 

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from database_service.actions import steer_operation
 from database_service.actions.move_databases import roll_back
+from database_service.actions.try_again import try_again
 from database_service.deps import Deps
 from database_service.domain.errors import InvalidField, ServiceError
 from database_service.domain.ids import OperationId
@@ -18,9 +19,10 @@ from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
 from database_service.ui.visitor import Sends, Visits
-from database_service.views import operations
+from database_service.views import events, operations
 
 OPERATIONS = f"{PATH}/operations"
+EVENTS = 50
 STEPS = 100
 """On a page: an operation on every server has as many as there are servers."""
 
@@ -68,8 +70,11 @@ async def part(request: Request, visitor: Visits, operation_id: UUID, first: Fir
 async def _one(deps: Deps, operation_id: UUID, first: int | None = None) -> dict[str, object]:
     """Without `first`, the steps among which the one in hand is, wherever that is by now."""
     found = await operations.followed(deps, OperationId(operation_id), first, STEPS)
+    trail = await events.page(deps, subject_id=operation_id, limit=EVENTS)
     return {
         "operation": found.operation,
+        "at": deps.now(),
+        "events": trail.events,
         "progress": found.progress,
         "first": found.first,
         "last": found.first + len(found.operation.steps) - 1,
@@ -82,7 +87,7 @@ async def _one(deps: Deps, operation_id: UUID, first: int | None = None) -> dict
 
 @routes.post("/operations/{operation_id}/{verb}")
 async def steer(request: Request, sent: Sends, operation_id: UUID, verb: str) -> Response:
-    """Pause, resume, cancel or roll back; where it cannot be, the page says why."""
+    """Pause, resume, cancel, try again or roll back; where it cannot be, the page says why."""
     deps: Deps = request.app.state.deps
     found = (await operations.followed(deps, OperationId(operation_id), most=1)).operation
     where, who = found.id, sent.visitor.who
@@ -94,6 +99,8 @@ async def steer(request: Request, sent: Sends, operation_id: UUID, verb: str) ->
                 await steer_operation.resume(deps, found.id, who)
             case "cancel":
                 await steer_operation.cancel(deps, found.id, who)
+            case "retry":
+                where = (await try_again(deps, found.id, who)).id
             case "rollback":
                 where = (await roll_back(deps, found.id, who)).id
             case _:
