@@ -130,3 +130,16 @@ def test_while_code_is_imported_a_ctrl_c_ends_all_without_a_word() -> None:
     """
     said = told(textwrap.dedent(program))
     assert (said.returncode, said.stdout, said.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_what_follows_one_that_was_swallowed_does_not_begin() -> None:
+    assert heard("""
+        signals.AGAIN_S = 3600
+        signals.go_on()
+        try:
+            ctrl_c()
+        except KeyboardInterrupt:
+            pass
+        signals.go_on()
+        print("went on")
+    """)

@@ -29,6 +29,9 @@ def silent() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+_heard: list[int] = []
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """In here the first SIGINT, SIGTERM or SIGHUP is a KeyboardInterrupt; those after it, and after here, are not heard.
@@ -46,6 +49,12 @@ def interruptible() -> Iterator[None]:
     finally:
         be_deaf()
         sys.unraisablehook = hook
+
+
+def go_on() -> None:
+    """KeyboardInterrupt where a signal was heard and something swallowed what it raised: what follows must not begin."""
+    if _heard:
+        raise KeyboardInterrupt
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
@@ -77,7 +86,8 @@ def _hear_no_more() -> None:
         signal.signal(number, lambda _number, _frame: None)
 
 
-def _interrupt(_number: int, _frame: object) -> None:
+def _interrupt(number: int, _frame: object) -> None:
+    _heard.append(number)
     _hear_no_more()
     signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
     raise KeyboardInterrupt

@@ -16,7 +16,7 @@ from database_service.cli.demo import INSTANCE, first_steps
 from database_service.cli.embedded import Embedded, refuse_taken_port
 from database_service.cli.exits import CommandFailed
 from database_service.cli.home import Home, only_one, prepare_data_dir, storage_named
-from database_service.cli.signals import be_deaf, interruptible
+from database_service.cli.signals import be_deaf, go_on, interruptible
 from database_service.cli.steps import Steps
 from database_service.domain.secret import Secret
 from database_service.provisioners.runtime import PostgresRuntime
@@ -49,10 +49,12 @@ def up(settings: Settings, pools: int, console: Console, instances_port: int | N
 
 def _run(system: Embedded, steps: Steps, pools: int) -> None:
     system.start(steps)
+    go_on()
     token = Secret(system.home.admin_token.read_text().strip())
     with Client(system.settings.database_service_url, token) as client:
         credentials = first_steps(client, steps, pools)
     system.start_instances(steps)
+    go_on()
     _tell(steps.console, system, credentials)
     try:
         system.wait()
