@@ -278,12 +278,22 @@ class SwarmProvisioner:
 
     def _stop(self, server_id: ServerId) -> None:
         with _about(str(server_id)):
-            service = self._engine.service(server_id)
-            if service is None:
-                return
-            if description.replicas_of(service["Spec"]) > 0:
-                self._hands.update_service(service, description.stopped(service["Spec"]))
-            self._until(lambda: "its tasks have not ended yet", lambda: self._nothing_runs(service["ID"]))
+            self._until(
+                lambda: "its service goes on being changed by somebody else", lambda: self._told_to_stop(server_id)
+            )
+            if service := self._engine.service(server_id):
+                self._until(lambda: "its tasks have not ended yet", lambda: self._nothing_runs(service["ID"]))
+
+    def _told_to_stop(self, server_id: ServerId) -> bool:
+        """False where it was changed meanwhile: Swarm itself writes to a service some moments after it was made."""
+        service = self._engine.service(server_id)
+        if service is None or description.replicas_of(service["Spec"]) == 0:
+            return True
+        try:
+            self._hands.update_service(service, description.stopped(service["Spec"]))
+        except Outdated:
+            return False
+        return True
 
     def _remove(self, server_id: ServerId) -> None:
         with _about(str(server_id)):
