@@ -109,10 +109,15 @@ async def test_it_can_be_pictured_for_the_manual(shown: Shown, scheme: str, fold
         assert size_of(path) == (size["width"], size["height"])
 
 
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""The page has been told of its size, and has drawn what follows from that."""
+
+
 async def look(window: Window, scheme: Any, size: Any) -> None:
     await window.page.emulate_media(color_scheme=scheme)
     await window.page.set_viewport_size(size)
     await window.measure("() => scrollTo(0, 0)")
+    await window.measure(DRAWN)
 
 
 def size_of(picture: Path) -> tuple[int, int]:
