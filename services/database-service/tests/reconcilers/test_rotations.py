@@ -10,6 +10,8 @@ import pytest
 
 from database_service.actions.allocate import allocate
 from database_service.actions.change_servers import Every, rotate_admin_passwords
+from database_service.actions.steer_operation import cancel
+from database_service.actions.try_again import try_again
 from database_service.domain.operations import Operation, State
 from database_service.domain.servers import Health, Server
 from database_service.domain.tenancy import Admin
@@ -129,3 +131,13 @@ async def test_the_next_rotation_begins_with_the_password_that_was_left_over(fle
     wanted = with_next(fleet, left)
     assert (await rotate(fleet)).state is State.SUCCEEDED
     assert admin_of(fleet.house.deps, await fleet.house.server(pool.id)).password == wanted.password
+
+
+async def test_new_passwords_that_were_cancelled_are_made_after_all_when_it_is_tried_again(fleet: Fleet) -> None:
+    await fleet.order(2)
+    operation = await rotate_admin_passwords(fleet.house.deps, WHO, Every.SHARED)
+    await cancel(fleet.house.deps, operation.id, WHO)
+    assert (await fleet.finished(operation)).state is State.CANCELLED
+    again = await fleet.finished(await try_again(fleet.house.deps, operation.id, WHO))
+    assert (again.kind, again.state) == (operation.kind, State.SUCCEEDED)
+    assert await fleet.states(again) == ["succeeded"] * 2
