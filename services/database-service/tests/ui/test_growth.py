@@ -111,6 +111,11 @@ async def test_a_database_shows_its_size_day_by_day_and_when_it_will_be_full(
         told = await visitor.shows("/parts/databases/large/growth")
         assert f"used up on about {today + timedelta(days=4)}" in told, "1.07 GB less 900 MB, at 50 MB a day"
         assert "Size 150 MB at first, 900 MB at last, 900 MB at most; the plan gives 1.07 GB" in told
+        await house.value(
+            "UPDATE database_history SET last_day = last_day - 10, full_on = $1", today + timedelta(days=2)
+        )
+        assert "used up on about" not in await visitor.shows("/databases/large"), "nobody has looked since"
+        assert "full soon" not in await visitor.shows()
 
 
 async def test_the_hub_names_who_will_be_full_within_two_weeks_and_counts_all(

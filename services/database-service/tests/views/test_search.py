@@ -51,6 +51,14 @@ async def test_what_begins_so_is_found_in_order_and_once_page_by_page(house: Hou
             assert await _all_of(house, by, text, limit) == wanted, (by, text, limit)
 
 
+async def test_a_page_after_something_that_begins_otherwise_shows_nothing_that_does(house: House) -> None:
+    for instance in ("a", "b", "c"):
+        await allocate(house.deps, ask(instance, customer=instance, database_name=instance), WHO)
+    for by in By:
+        assert (await search.search(house.deps, by, "c", after="a")).databases[0].instance_id == "c", by
+        assert (await search.search(house.deps, by, "b", after="c")).databases == (), by
+
+
 async def test_what_is_deleted_is_not_found_and_what_may_come_back_is(house: House) -> None:
     await house.pool()
     for instance in ("stays", "released", "purged"):

@@ -1,14 +1,17 @@
 """How servers and databases grew, as the doors show it, and who will be full soon."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 from database_service.deps import Deps
 from database_service.domain.errors import DatabaseNotFound, ServerNotFound
 from database_service.domain.growth import HOURS_KEPT, LOOKED_BACK, SOON, Point, Sizes, Stretch, full_on
 from database_service.domain.ids import InstanceId, ServerId
 from database_service.domain.plans import plan_of
+
+FRESH = timedelta(days=2)
+"""What was last known longer ago says nothing of what is to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ async def of_server(deps: Deps, server_id: ServerId, by: Stretch) -> ServerHisto
         days = await conn.fetch(SLOTS_BY_DAY, server_id, now - LOOKED_BACK)
     if slots is None:
         raise ServerNotFound(server_id)
-    expected = full_on([Point(**dict(row)) for row in days], slots)
+    expected = _expected([Point(**dict(row)) for row in days], slots, now.date())
     return ServerHistory(tuple(ServerThen(**dict(row)) for row in rows), expected)
 
 
@@ -84,8 +87,16 @@ async def of_database(deps: Deps, instance_id: InstanceId) -> DatabaseHistory:
         return DatabaseHistory((), None)
     days = Sizes(row["last_day"], tuple(row["sizes"])).points if row["last_day"] else []
     sizes = [SizeThen(datetime.combine(point.day, time(), UTC), round(point.value)) for point in days]
-    expected = full_on(days, plan_of(row["plan_tier"]).storage_bytes) if days else None
+    expected = _expected(days, plan_of(row["plan_tier"]).storage_bytes, deps.now().date())
     return DatabaseHistory((*sizes, SizeThen(row["sized_at"], row["size_bytes"])), expected)
+
+
+def _expected(points: Sequence[Point], most: float, today: date) -> date | None:
+    """None where nobody has looked for days, and where the day is past: what was expected did not come."""
+    if not points or points[-1].day < today - FRESH:
+        return None
+    day = full_on(points, most)
+    return day if day and day >= today else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +130,7 @@ FULL_SOON = """
 UNION ALL
 (SELECT 'database', d.instance_id, d.instance_id, h.full_on, count(*) OVER ()
  FROM database_history h JOIN databases d ON d.id = h.database_id
- WHERE h.full_on BETWEEN $2::date AND $3::date AND d.status = 'ready'
+ WHERE h.full_on BETWEEN $2::date AND $3::date AND h.last_day >= $2::date - 2 AND d.status = 'ready'
  ORDER BY h.full_on, d.instance_id LIMIT $4)"""
 
 

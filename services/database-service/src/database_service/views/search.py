@@ -45,11 +45,13 @@ BY_INSTANCE = f"""{_SELECT}
 WHERE {_OURS} AND d.instance_id COLLATE "C" >= $1 AND d.instance_id COLLATE "C" > $3 AND d.instance_id COLLATE "C" < $2
 ORDER BY d.instance_id COLLATE "C" LIMIT $4"""
 BY_CUSTOMER = f"""{_SELECT}
-WHERE {_OURS} AND d.customer_id COLLATE "C" < $2 AND (d.customer_id COLLATE "C", d.instance_id COLLATE "C")
+WHERE {_OURS} AND d.customer_id COLLATE "C" >= $1 AND d.customer_id COLLATE "C" < $2
+  AND (d.customer_id COLLATE "C", d.instance_id COLLATE "C")
       > (coalesce((SELECT customer_id FROM databases WHERE instance_id = $3), $1), $3)
 ORDER BY d.customer_id COLLATE "C", d.instance_id COLLATE "C" LIMIT $4"""
 BY_NAME = f"""{_SELECT}
-WHERE {_OURS} AND d.name COLLATE "C" < $2 AND (d.name COLLATE "C", d.instance_id COLLATE "C")
+WHERE {_OURS} AND d.name COLLATE "C" >= $1 AND d.name COLLATE "C" < $2
+  AND (d.name COLLATE "C", d.instance_id COLLATE "C")
       > (coalesce((SELECT name FROM databases WHERE instance_id = $3), $1), $3)
 ORDER BY d.name COLLATE "C", d.instance_id COLLATE "C" LIMIT $4"""
 _QUERIES: Mapping[By, str] = {By.INSTANCE: BY_INSTANCE, By.CUSTOMER: BY_CUSTOMER, By.NAME: BY_NAME}
