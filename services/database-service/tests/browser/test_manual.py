@@ -35,13 +35,14 @@ def test_the_manual_has_no_picture_of_a_page_that_is_gone() -> None:
     assert {path.name for path in PICTURES.iterdir()} == wanted
 
 
-def test_the_readme_shows_the_hub_light_and_dark() -> None:
-    shown = re.search(r"<picture>.*?</picture>", (REPOSITORY / "README.md").read_text(), re.DOTALL)
-    assert shown
-    for path in re.findall(r'(?:srcset|src)="([^"]+)"', shown[0]):
-        assert (REPOSITORY / path).exists(), path
-    assert "prefers-color-scheme: dark" in shown[0]
-    assert re.search(r'alt="[^"]{20,}"', shown[0])
+def test_the_readme_shows_two_pages_light_and_dark() -> None:
+    shown = re.findall(r"<picture>.*?</picture>", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    assert len(set(shown)) == 2
+    for picture in shown:
+        for path in re.findall(r'(?:srcset|src)="([^"]+)"', picture):
+            assert (REPOSITORY / path).exists(), path
+        assert "prefers-color-scheme: dark" in picture
+        assert re.search(r'alt="[^"]{20,}"', picture)
 
 
 def test_what_tests_bring_along_of_others_is_named_with_its_version_and_licence() -> None:
