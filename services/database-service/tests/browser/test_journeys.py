@@ -99,6 +99,18 @@ async def test_a_page_says_when_the_service_does_not_answer_and_catches_up_by_it
         until(lambda: client.get("/health").ready, "the API is back for other tests")
 
 
+async def test_a_verb_that_is_clicked_twice_is_done_once(operator: Window, scene: Scene) -> None:
+    page = operator.page
+    await operator.go("/pools")
+    await page.get_by_role("textbox", name="Slots").fill("5")
+    await page.get_by_role("button", name="Order", exact=True).dblclick()
+    await expect(page.get_by_role("heading", name=re.compile("^pool-"))).to_be_visible()
+    with scene.stack.client() as client:
+        assert [pool["max_instances"] for pool in client.get("/admin/pools").body["pools"]].count(5) == 1
+    await page.go_back()
+    await expect(page.get_by_role("button", name="Order", exact=True)).to_be_enabled()
+
+
 async def test_the_journey_is_done_with_keys_alone(stranger: Window, scene: Scene) -> None:
     page, keys = stranger.page, stranger.page.keyboard
     await page.goto(f"{scene.url}/admin")

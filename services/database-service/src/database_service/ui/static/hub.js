@@ -112,6 +112,25 @@ function outOfDate(so) {
   document.getElementById("stale").hidden = !so;
 }
 
+// Who clicks twice means it once. A page that is come back to is as it was left: there it can be sent again.
+const sent = new Set();
+
+function sendOnce(event) {
+  const form = event.target;
+  if (sent.has(form)) { event.preventDefault(); return; }
+  sent.add(form);
+  setTimeout(() => { for (const button of buttonsOf(form)) button.disabled = true; }); // after what is sent was gathered
+}
+
+function buttonsOf(form) {
+  return [...form.elements].filter((each) => each.type === "submit");
+}
+
+function sendableAgain() {
+  for (const form of sent) for (const button of buttonsOf(form)) button.disabled = false;
+  sent.clear();
+}
+
 function fit(part) {
   for (const figure of part.querySelectorAll("figure.map")) draw(figure);
   reachable(part);
@@ -149,5 +168,7 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const what of ["htmx:responseError", "htmx:sendError", "htmx:timeout", "htmx:sseError"]) {
     document.body.addEventListener(what, () => outOfDate(true));
   }
+  document.body.addEventListener("submit", sendOnce);
+  addEventListener("pageshow", sendableAgain);
   addEventListener("resize", () => fit(document));
 });
