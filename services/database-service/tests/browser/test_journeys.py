@@ -23,6 +23,14 @@ GO_THERE = """() => {
   wide.dataset.old = "yes";
 }"""
 """At one go: the table is shown anew at any moment."""
+SEEN = """(so) => {
+  Object.defineProperty(document, "hidden", {value: !so, configurable: true});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""A browser that is driven says of each tab that it is seen."""
+QUICK_MS = 15_000
+TABS = 8
+"""More than a browser has connections to one address."""
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +105,45 @@ async def test_a_page_says_when_the_service_does_not_answer_and_catches_up_by_it
     assert await operator.was_not_loaded_again()
     with scene.stack.client() as client:
         until(lambda: client.get("/health").ready, "the API is back for other tests")
+
+
+async def test_a_page_says_when_the_service_hangs_and_catches_up_by_itself(operator: Window, scene: Scene) -> None:
+    await operator.page.clock.install()
+    await operator.go("")
+    await operator.plant()
+    told = operator.page.get_by_role("status")
+    api = program(scene.stack, "serve", "api")
+    os.kill(api, signal.SIGSTOP)
+    try:
+        await expect(told).to_be_hidden()
+        await operator.page.clock.fast_forward(31_000)
+        await expect(told).to_contain_text("may be out of date")
+    finally:
+        os.kill(api, signal.SIGCONT)
+    await expect(told).to_be_hidden()
+    assert await operator.was_not_loaded_again()
+
+
+async def test_more_tabs_than_a_browser_has_connections_are_loaded_and_each_is_live_when_it_is_seen(
+    operator: Window, scene: Scene
+) -> None:
+    first = operator.page
+    await operator.go(scene.place("/pools/{pool}"))
+    await operator.plant()
+    for tab in range(1, TABS):
+        await first.context.pages[-1].evaluate(SEEN, False)
+        page = await first.context.new_page()
+        await page.goto(f"{scene.url}/admin/pools", timeout=QUICK_MS)
+        await expect(page.locator(".map rect").first, f"tab {tab + 1} has its parts").to_be_visible(timeout=QUICK_MS)
+    with scene.stack.client() as client:
+        client.post(f"/admin/pools/{scene.pool}/cordon", {"reason": "nobody looks"})
+        await expect(first.get_by_text("nobody looks")).to_have_count(0)
+        await page.evaluate(SEEN, False)
+        await first.evaluate(SEEN, True)
+        await expect(first.get_by_text("nobody looks").first).to_be_visible()
+        client.post(f"/admin/pools/{scene.pool}/uncordon", {})
+        await expect(first.get_by_role("row").filter(has_text="server.uncordoned").first).to_be_visible()
+    assert await operator.was_not_loaded_again()
 
 
 async def test_a_verb_that_is_clicked_twice_is_done_once(operator: Window, scene: Scene) -> None:

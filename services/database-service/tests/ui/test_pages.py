@@ -51,7 +51,7 @@ async def test_every_page_is_sent_with_a_strict_policy_and_asks_nobody_else_for_
             assert "unsafe" not in policy
             assert answer.headers["cache-control"] == "no-store"
             assert answer.headers["x-frame-options"] == "DENY"
-            asked = re.findall(r'(?:src|href|action|hx-get|sse-connect)="([^"]*)"', answer.text)
+            asked = re.findall(r'(?:src|href|action|hx-get|data-live)="([^"]*)"', answer.text)
             assert [each for each in asked if not each.startswith(("/admin", "#"))] == []
             assert not re.search(r"<script>|<style|\son\w+=|\sstyle=|hx-on", answer.text), "the policy forbids it"
 

@@ -17,7 +17,8 @@ LOOK_EVERY_S = 1.0
 EACH_S = 0.02
 """Who watches adds so much to the time between two looks: one second up to fifty open pages, four with two hundred. Each that is
 told asks for its parts, and what all of them together take must leave the API to those who need a database."""
-KEEP_ALIVE_S = 15.0
+KEEP_ALIVE_S = 10.0
+"""Without a change a stream says after so long that it is there: the page's script takes one that said nothing for 30 s for lost."""
 AGAIN_MS = 10_000
 
 
@@ -81,7 +82,7 @@ class Fleet:
                 yield b"event: fleet\ndata: %b\n\n" % seen.encode()
             elif time.monotonic() - told_at > KEEP_ALIVE_S:
                 told_at = time.monotonic()
-                yield b": still here\n\n"
+                yield b"event: here\ndata: still\n\n"
             await self._a_while(0.5)
 
     async def _a_while(self, least: float) -> None:

@@ -112,6 +112,60 @@ function outOfDate(so) {
   document.getElementById("stale").hidden = !so;
 }
 
+// A browser has six connections to an address for all of its tabs, and a stream keeps one: a page that nobody sees has none.
+const QUIET_MS = 30_000; // longer than a stream ever lets go by without a word (`live.py`)
+const AGAIN_MS = 5_000;
+let told = ""; // what the stream said last of how the fleet is
+
+function ask() {
+  document.body.dispatchEvent(new Event("fleet")); // the parts' trigger
+}
+
+function follow(address) {
+  let stream = null;
+  let quiet = 0;
+
+  function later(what, ms) {
+    clearTimeout(quiet);
+    quiet = setTimeout(what, ms);
+  }
+
+  function close() {
+    clearTimeout(quiet);
+    stream?.close();
+  }
+
+  function open() {
+    close();
+    if (document.hidden) return;
+    let dismissed = false;
+    const heard = () => later(lost, QUIET_MS);
+    const opened = stream = new EventSource(address);
+    heard();
+    opened.addEventListener("fleet", (event) => { heard(); told = event.data; ask(); });
+    opened.addEventListener("here", () => { heard(); if (!document.getElementById("stale").hidden) ask(); });
+    opened.addEventListener("later", () => { heard(); dismissed = true; ask(); });
+    opened.addEventListener("error", () => {
+      if (!dismissed) outOfDate(true);
+      dismissed = false;
+      if (opened.readyState === EventSource.CLOSED) later(again, AGAIN_MS);
+    });
+  }
+
+  function lost() {
+    outOfDate(true);
+    again();
+  }
+
+  function again() {
+    open();
+    ask();
+  }
+
+  document.addEventListener("visibilitychange", () => document.hidden ? close() : again());
+  open();
+}
+
 // Who clicks twice means it once. A page that is come back to is as it was left: there it can be sent again.
 const sent = new Set();
 
@@ -165,9 +219,12 @@ document.addEventListener("DOMContentLoaded", () => {
     restore(event.detail.target);
     outOfDate(false);
   });
-  for (const what of ["htmx:responseError", "htmx:sendError", "htmx:timeout", "htmx:sseError"]) {
+  for (const what of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
     document.body.addEventListener(what, () => outOfDate(true));
   }
+  document.body.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-Fleet-Told"] = told; });
+  const live = document.querySelector("[data-live]");
+  if (live) follow(live.dataset.live);
   document.body.addEventListener("submit", sendOnce);
   addEventListener("pageshow", sendableAgain);
   addEventListener("resize", () => fit(document));
