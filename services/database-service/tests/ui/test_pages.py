@@ -603,41 +603,6 @@ async def _written(house: House, sql: str) -> object:
         return await conn.fetchval(sql)
 
 
-async def test_a_part_is_made_once_for_all_who_ask_for_it_and_anew_once_the_fleet_has_changed(
-    hub: Hub, house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pool = await house.pool()
-    fleet: Fleet = hub.web.app.state.hub_fleet
-    monkeypatch.setattr(
-        Fleet, "pace_s", property(lambda _: 0.0 if looking else 60.0)
-    )  # between looks nothing grows old
-    made = 0
-
-    async def counted(*arguments: Any) -> Any:
-        nonlocal made
-        made += 1
-        return await looks(*arguments)
-
-    looks, looking = fleet_view.looks, True
-    monkeypatch.setattr("database_service.ui.pages.pools.fleet.looks", counted)
-    async with hub.visit() as one, hub.visit() as other:
-        await fleet.now(house.deps)
-        looking = False
-        first, same = await asyncio.gather(one.get("/parts/map"), other.get("/parts/map"))
-        assert first.text == same.text == (await one.get("/parts/map")).text
-        assert "As of" in first.text
-        assert made == 1
-        async with house.deps.db.connection() as conn:
-            await conn.execute(
-                "UPDATE servers SET health_status = 'unhealthy', version = version + 1 WHERE id = $1", pool.id
-            )
-        looking = True
-        await fleet.now(house.deps)
-        looking = False
-        assert f"u{pool.max_instances}/0" in (await other.get("/parts/map")).text
-        assert made == 2
-
-
 async def test_who_waits_for_a_part_that_is_being_made_takes_no_place_of_the_gate(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,6 @@ AGAIN_MS = 10_000
 class Fleet:
     """What the last look saw. All who watch share one look, and while nobody does there is none."""
 
-    changed_at: float = float("-inf")
-    """When a look last saw another fleet than the one before, on the monotonic clock."""
     _look: Shared[None] = field(default_factory=Shared)
     _seen: str = ""
     _looked_at: float = float("-inf")
@@ -44,10 +42,8 @@ class Fleet:
         return self._seen
 
     async def _looked(self, deps: Deps) -> None:
-        seen = await fleet.fingerprint(deps)
+        self._seen = await fleet.fingerprint(deps)
         self._looked_at = time.monotonic()
-        if seen != self._seen:
-            self._seen, self.changed_at = seen, self._looked_at
 
     async def changes(self, deps: Deps) -> AsyncIterator[bytes]:
         """The first event tells how it is soon after the stream began, each further one that it is not so any more.

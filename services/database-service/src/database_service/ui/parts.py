@@ -12,6 +12,11 @@ from fastapi.responses import Response
 from database_service.admission.gate import Why, aside
 from database_service.ui.live import Fleet
 
+TOLD = "X-Fleet-Told"
+"""What the page was told last of how the fleet is (`live.Fleet`); its script says it with whatever it asks for."""
+_LONGEST = 100
+"""Characters of that; ours are shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Making:
@@ -28,16 +33,17 @@ class _Making:
 class Parts:
     """Two hundred open pages ask for the same part when they are told of a change, and it is looked up and written once.
 
-    Nobody is given one that is older than the time between two looks at the fleet, nor one that was begun before a change that a
-    look saw: whoever asks because of that change sees it. Each part says as of when it is.
+    Nobody is given one that is older than the time between two looks at the fleet, nor one that was begun before the change they
+    were told of, whichever process told them: it is shared by those who were told the same. Each part says as of when it is.
     """
 
     _fleet: Fleet
-    _known: dict[str, _Making] = field(default_factory=dict)
+    _known: dict[tuple[str, str], _Making] = field(default_factory=dict)
 
     async def shown(self, request: Request, make: Callable[[], Coroutine[Any, Any, Response]]) -> Response:
         """What `make` gives or raises, for whoever asks for this address. It must not depend on who that is."""
-        where = f"{request.url.path}?{request.url.query}"
+        told = request.headers.get(TOLD, "")[:_LONGEST]
+        where = (f"{request.url.path}?{request.url.query}", told)
         known = self._known.get(where)
         if known is None or known.failed or not self._is_new(known):
             self._forget()
@@ -47,7 +53,7 @@ class Parts:
             return await asyncio.shield(known.made)
 
     def _is_new(self, known: _Making) -> bool:
-        return known.began > self._fleet.changed_at and time.monotonic() - known.began < self._fleet.pace_s
+        return time.monotonic() - known.began < self._fleet.pace_s
 
     def _forget(self) -> None:
         """What nobody will be given any more: addresses are many."""
