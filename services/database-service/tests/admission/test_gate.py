@@ -207,7 +207,7 @@ async def test_while_one_stands_aside_another_has_its_place_and_it_comes_back_at
 
 
 async def test_too_many_may_not_stand_aside_and_keep_their_place(time: Time) -> None:
-    door = gate(time, at_once=9, waiting=1, on_servers=1, at_provider=1)
+    door = gate(time, at_once=9, waiting=1, watching=1, on_servers=1, at_provider=1)
     with ExitStack() as there:
         for why in Why:
             there.enter_context(await door.enter())

@@ -1,12 +1,15 @@
 """Pages that are live: what they are told of the fleet, and that what they are given is not from before they were told."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from database_service.ui.live import Fleet
+from database_service.domain.errors import Overloaded
+from database_service.ui.live import KEEP_ALIVE_S, LATER, LONGEST_S, MOST_EACH, Fleet
 from database_service.ui.parts import TOLD
+from database_service.ui.rendering import STATIC
 from database_service.views import fleet as fleet_view
 from support.house import House
 from support.hub import Hub, Visit, open_hub
@@ -53,6 +56,69 @@ async def test_who_is_told_by_one_process_is_not_given_what_another_made_before(
         assert told != before
         assert f"u{pool.max_instances}/0" in await map_of(there, told)
         assert f"u{pool.max_instances}/0" in await map_of(here, told)
+
+
+async def test_who_opens_too_many_streams_is_asked_to_come_again_and_others_are_not(house: House) -> None:
+    fleet = Fleet()
+    with ExitStack() as opened:
+        for _ in range(MOST_EACH):
+            opened.enter_context(fleet.watching("greedy"))
+        with pytest.raises(Overloaded), fleet.watching("greedy"):
+            pass
+        assert [event async for event in fleet.changes(house.deps, "greedy")] == [LATER]
+        with fleet.watching("modest"):
+            pass
+    with fleet.watching("greedy"):
+        pass
+
+
+async def test_a_stream_says_that_it_is_there_while_nothing_changes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("database_service.ui.live.KEEP_ALIVE_S", 0.0)
+    monkeypatch.setattr(Fleet, "pace_s", property(lambda _: 0.0))
+    stream = Fleet().changes(house.deps, "viewer")
+    async with asyncio.timeout(20):
+        assert (await anext(stream)).startswith(b"event: fleet\n")
+        assert (await anext(stream)).startswith(b"event: here\n")
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+def test_a_page_takes_no_stream_for_lost_that_is_only_quiet() -> None:
+    assert "QUIET_MS = 30_000" in (STATIC / "hub.js").read_text()
+    assert KEEP_ALIVE_S + LONGEST_S < 30
+
+
+async def test_the_more_pages_are_open_the_less_often_each_is_told_but_often_enough() -> None:
+    fleet = Fleet()
+    with ExitStack() as open_pages:
+        for more, pace_s in ((50, 1.0), (150, 4.0), (600, 10.0)):
+            for nth in range(more):
+                open_pages.enter_context(fleet.watching(f"viewer-{nth}"))
+            assert fleet.pace_s == pace_s
+    assert fleet.pace_s == 1.0
+
+
+async def test_streams_that_begin_together_do_not_tell_together(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        waits.append(seconds)
+        await never.wait()
+
+    never, fleet, real_sleep = asyncio.Event(), Fleet(), asyncio.sleep
+    monkeypatch.setattr("database_service.ui.live.asyncio.sleep", noted)
+    with ExitStack() as others:
+        for nth in range(200):
+            others.enter_context(fleet.watching(f"viewer-{nth}"))
+        streams = [asyncio.ensure_future(anext(fleet.changes(house.deps, "viewer"))) for _ in range(40)]
+        while len(waits) < 40:
+            await real_sleep(0)
+        for each in streams:
+            each.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+    assert 0 <= min(waits) < 1.5
+    assert 2.5 < max(waits) <= 4.8
 
 
 async def map_of(visit: Visit, told: str) -> str:

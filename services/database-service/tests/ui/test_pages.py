@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +17,6 @@ from database_service.domain.credentials import psql, uri
 from database_service.domain.errors import ControlDatabaseUnavailable
 from database_service.domain.servers import Status
 from database_service.ui import rendering
-from database_service.ui.live import Fleet
 from database_service.views import fleet as fleet_view
 from support.house import WHO, House, ask
 from support.hub import Hub, Visit
@@ -635,37 +633,3 @@ async def test_a_part_that_could_not_be_made_is_not_kept(hub: Hub, monkeypatch: 
 
 async def _away(*_: object) -> None:
     raise ControlDatabaseUnavailable
-
-
-async def test_the_more_pages_are_open_the_less_often_each_is_told() -> None:
-    fleet = Fleet()
-    with ExitStack() as open_pages:
-        for _ in range(50):
-            open_pages.enter_context(fleet.watching())
-        assert fleet.pace_s == 1.0
-        for _ in range(150):
-            open_pages.enter_context(fleet.watching())
-        assert fleet.pace_s == 4.0
-    assert fleet.pace_s == 1.0
-
-
-async def test_streams_that_begin_together_do_not_tell_together(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-
-    async def noted(seconds: float) -> None:
-        waits.append(seconds)
-        await never.wait()
-
-    never, fleet, real_sleep = asyncio.Event(), Fleet(), asyncio.sleep
-    monkeypatch.setattr("database_service.ui.live.asyncio.sleep", noted)
-    with ExitStack() as others:
-        for _ in range(200):
-            others.enter_context(fleet.watching())
-        streams = [asyncio.ensure_future(anext(fleet.changes(house.deps))) for _ in range(40)]
-        while len(waits) < 40:
-            await real_sleep(0)
-        for each in streams:
-            each.cancel()
-        await asyncio.gather(*streams, return_exceptions=True)
-    assert 0 <= min(waits) < 1.5
-    assert 2.5 < max(waits) <= 4.8

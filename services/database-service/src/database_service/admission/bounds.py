@@ -23,6 +23,8 @@ class Bounds:
     """Without a refusal for so long, there is room for a burst again."""
     waiting: int = 5000
     """Held at once until a row changes (`Prefer: wait`, `?wait`); more are answered at once with what is there."""
+    watching: int = 1000
+    """Open pages of the hub that are told of changes; more are told to ask by themselves."""
     on_servers: int = 64
     """At once on tenant servers; more leave the work to the worker, or are refused where that cannot be."""
     at_provider: int = AT_PROVIDER

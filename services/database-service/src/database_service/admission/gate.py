@@ -27,6 +27,8 @@ class Why(StrEnum):
     """What a request that stands aside waits for."""
 
     CHANGE = "change"
+    FLEET = "fleet"
+    """To tell an open page of the hub of changes: for as long as it is open."""
     SERVER = "server"
     PROVIDER = "provider"
 
@@ -166,6 +168,8 @@ class Gate:
         match why:
             case Why.CHANGE:
                 return self._bounds.waiting
+            case Why.FLEET:
+                return self._bounds.watching
             case Why.SERVER:
                 return self._bounds.on_servers
             case Why.PROVIDER:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,19 @@ from database_service.views import fleet
 
 LOOK_EVERY_S = 1.0
 EACH_S = 0.02
-"""Who watches adds so much to the time between two looks: one second up to fifty open pages, four with two hundred. Each that is
-told asks for its parts, and what all of them together take must leave the API to those who need a database."""
+"""Who watches adds so much to the time between two looks: one second up to fifty open pages, four with two hundred. A page
+is told of a change within two of these: a stream wakes once in each, and what it finds is as old as one. Each that is told asks for
+its parts, and what all of them together take must leave the API to those who need a database."""
+LONGEST_S = 10.0
+"""Between two looks, however many watch."""
+MOST_EACH = 200
+"""Streams of one caller at once: nobody makes the others wait for long, or takes all the room there is."""
 KEEP_ALIVE_S = 10.0
-"""Without a change a stream says after so long that it is there: the page's script takes one that said nothing for 30 s for lost."""
+"""Without a change a stream says after so long that it is there, at its next look: the page's script takes one that said nothing
+for 30 s for lost (`hub.js`)."""
 AGAIN_MS = 10_000
+LATER = b"retry: %d\nevent: later\ndata: full\n\n" % AGAIN_MS
+"""Where there is no room: the page asks for its parts once, and comes again."""
 
 
 @dataclass
@@ -29,12 +38,13 @@ class Fleet:
     _look: Shared[None] = field(default_factory=Shared)
     _seen: str = ""
     _looked_at: float = float("-inf")
-    _watchers: int = 0
+    _watchers: Counter[str] = field(default_factory=Counter)
+    """By caller."""
 
     @property
     def pace_s(self) -> float:
         """From one look to the next."""
-        return max(LOOK_EVERY_S, self._watchers * EACH_S)
+        return min(max(LOOK_EVERY_S, self._watchers.total() * EACH_S), LONGEST_S)
 
     async def now(self, deps: Deps) -> str:
         if time.monotonic() - self._looked_at >= self.pace_s:
@@ -45,25 +55,29 @@ class Fleet:
         self._seen = await fleet.fingerprint(deps)
         self._looked_at = time.monotonic()
 
-    async def changes(self, deps: Deps) -> AsyncIterator[bytes]:
+    async def changes(self, deps: Deps, caller: str) -> AsyncIterator[bytes]:
         """The first event tells how it is soon after the stream began, each further one that it is not so any more.
 
-        Where too many wait already it ends at once, and is asked for again later.
+        Where too many watch already, or this caller does too often, it ends at once, and is asked for again later.
         """
         try:
-            with aside(Why.CHANGE), self.watching():
+            with aside(Why.FLEET), self.watching(caller):
                 async for event in self._events(deps):
                     yield event
         except Overloaded:
-            yield b"retry: %d\n\n" % AGAIN_MS
+            yield LATER
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        self._watchers += 1
+    def watching(self, caller: str) -> Iterator[None]:
+        """Overloaded where this caller does so too often."""
+        if self._watchers[caller] >= MOST_EACH:
+            raise Overloaded
+        self._watchers[caller] += 1
         try:
             yield
         finally:
-            self._watchers -= 1
+            self._watchers[caller] -= 1
+            self._watchers += Counter()  # keeps those alone who still watch
 
     async def _events(self, deps: Deps) -> AsyncIterator[bytes]:
         last, told_at = "", time.monotonic()

@@ -40,7 +40,9 @@ async def part(request: Request, visitor: Visits) -> Response:
 async def live(request: Request, visitor: Visits) -> Response:
     watched: Fleet = request.app.state.hub_fleet
     return StreamingResponse(
-        watched.changes(request.app.state.deps), media_type="text/event-stream", headers=dict(HEADERS)
+        watched.changes(request.app.state.deps, visitor.caller.name),
+        media_type="text/event-stream",
+        headers=dict(HEADERS),
     )
 
 
