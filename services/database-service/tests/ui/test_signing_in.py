@@ -70,6 +70,52 @@ async def test_a_token_that_nobody_has_does_not_get_in(hub: Hub, token: str) -> 
         assert COOKIE not in answer.cookies
 
 
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+def multipart(charset: str, name: str, more: str = "") -> tuple[str, bytes]:
+    body = f'--b\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n\\ud800\r\n--b--\r\n'
+    return f"multipart/form-data; boundary=b; charset={charset}", body.encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        *(
+            multipart(charset, name)
+            for charset in ("unicode_escape", "punycode", "idna", "utf-8")
+            for name in ("token", "next", "csrf")
+        ),
+        multipart("utf-8", "token", '; filename="x"'),
+        ("multipart/form-data", b"token=x"),
+        ("application/json", b'{"token": "\\ud800"}'),
+        ("", b"token=x"),
+        (URLENCODED, b"token=%ED%A0%80"),
+        (URLENCODED, b"token=%FF"),
+        (URLENCODED, b"token=\xff"),
+        (URLENCODED, b"token=x&next=%00"),
+        (URLENCODED, b"&".join(b"f%d=x" % n for n in range(30))),
+    ],
+)
+@pytest.mark.parametrize("form", ["/sign-in", "/sign-out", "/pools"])
+async def test_what_no_form_of_ours_sends_is_answered_with_a_page_and_breaks_nothing(
+    hub: Hub, form: str, kind: str, body: bytes
+) -> None:
+    async with hub.visit() as visitor:
+        answer = await visitor.browser.post(f"/admin{form}", content=body, headers={"Content-Type": kind})
+        assert (answer.status_code, "not what a form of ours sends" in answer.text) == (400, True), answer.text
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_a_form_may_say_how_it_is_written_and_holds_every_letter(hub: Hub) -> None:
+    async with hub.visit() as visitor:
+        body = f"csrf={visitor.csrf}&name=caf%C3%A9+\u2603&admin:read=on".encode()
+        answer = await visitor.browser.post(
+            "/admin/tokens", content=body, headers={"Content-Type": f"{URLENCODED}; charset=UTF-8"}
+        )
+        assert (answer.status_code, "caf\u00e9 \u2603" in answer.text) == (201, True)
+
+
 async def test_a_token_without_the_scope_or_of_one_customer_is_told_so(hub: Hub) -> None:
     async with hub.stranger() as stranger:
         for token, told in (

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from database_service.domain.errors import ServiceError
 from database_service.ui.rendering import HEADERS, page
 from database_service.ui.session import PATH
-from database_service.ui.visitor import Forged, NotSignedIn, Visitor, seen
+from database_service.ui.visitor import Forged, Garbled, NotSignedIn, Visitor, seen
 
 SIGN_IN = f"{PATH}/sign-in"
 StatusOf = Callable[[ServiceError], int]
@@ -29,6 +29,8 @@ class _PageRoute(APIRoute):
                 return _to_sign_in(request)
             except Forged as e:
                 return page("error.html", request, seen(request), 403, title="Forbidden", told=str(e.__doc__))
+            except Garbled as e:
+                return page("error.html", request, seen(request), 400, title=title(400), told=str(e.__doc__))
             except RequestValidationError:
                 return page("error.html", request, seen(request), 404, title="Not found", told="There is no such page.")
             except ServiceError as e:

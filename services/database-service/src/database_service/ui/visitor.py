@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 
@@ -19,6 +20,7 @@ from database_service.domain.secret import Secret
 from database_service.ui.session import COOKIE, Session, opened
 
 CSRF_FIELD = "csrf"
+_SENT_AS = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 20
 
 
@@ -28,6 +30,10 @@ class NotSignedIn(Exception):
 
 class Forged(Exception):
     """This form did not come from a page of your session. Open the page again."""
+
+
+class Garbled(Exception):
+    """This is not what a form of ours sends. Open the page again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +124,24 @@ async def _verb(form: Annotated[Form, Depends(_form)]) -> Form:
 
 
 async def fields_of(request: Request) -> dict[str, str]:
-    """What a form sent; files are not taken. Forged where the browser says that another site's page sent it, which is all
+    """What a form sent. Garbled where it is none. Forged where the browser says that another site's page sent it, which is all
     that can be known where nobody is signed in yet."""
     if not comes_from_us(request):
         raise Forged
-    async with request.form(max_files=0, max_fields=_MOST_FIELDS) as form:
-        return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _SENT_AS:
+        raise Garbled  # of the other kinds, the sender says how texts are decoded
+    return _read(await request.body())
+
+
+def _read(body: bytes) -> dict[str, str]:
+    """UTF-8 alone, and nothing that no column takes."""
+    try:
+        told = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise Garbled from None
+    if any("\0" in text for pair in told for text in pair):
+        raise Garbled
+    return {name: value.strip() for name, value in told}
 
 
 def comes_from_us(request: Request) -> bool:
