@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from markupsafe import Markup, escape
 
@@ -38,12 +39,21 @@ def size(number: float | None) -> str:
     """Bytes, with three digits and a unit."""
     if number is None:
         return "unknown"
-    unit = "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(number) < 1000 or unit == "TB":
-            break
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(_rounded(number)) < 1000:
+            return f"{_digits(number)} {unit}"
         number /= 1000
-    return f"{number:.3g} {unit}"
+    return f"{_digits(number)} TB"
+
+
+def _rounded(number: float) -> float:
+    """To three digits, as it is shown: what is rounded up to the next unit is told in that."""
+    return float(f"{number:.3g}")
+
+
+def _digits(number: float) -> str:
+    """Three of them, or all before the point; never an exponent."""
+    return amount(number) if abs(_rounded(number)) >= 1000 else f"{Decimal(f'{number:.3g}'):f}"
 
 
 def told(number: float, how: str) -> str:
@@ -58,10 +68,10 @@ def share(part: float, whole: float) -> str:
 
 def span(seconds: float) -> str:
     """`90 s`, `25 min`, `3.5 h`, `12 d`."""
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.3g} s"
+    for unit, length, least_of_next in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if _rounded(seconds / length) < least_of_next:
+            return f"{_digits(seconds / length)} {unit}"
+    return f"{_digits(seconds / 86_400)} d"
 
 
 def called(name: str) -> str:
