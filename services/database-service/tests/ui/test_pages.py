@@ -633,3 +633,26 @@ async def test_a_part_that_could_not_be_made_is_not_kept(hub: Hub, monkeypatch: 
 
 async def _away(*_: object) -> None:
     raise ControlDatabaseUnavailable
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(f"/events?instance={text}" for text in ("%00", "a%0Ab", "x" * 201)),
+        *(f"/requests?{name}=%00" for name in ("endpoint", "instance", "request_id", "status", "since", "until")),
+        *(f"/databases?{asked}=%00" for asked in ("q", "by", "status", "level", "q=a&by=instance&after")),
+        *("/databases/%00", "/parts/databases/%00", "/pools?status=%00", "/operations?state=%00", "/pools/%00"),
+        *("/tokens?before=%00", "/events?subject=%00", "/requests?before=%00", "/sign-in?next=%00"),
+    ],
+)
+async def test_what_no_column_takes_is_answered_with_a_page(hub: Hub, asked: str) -> None:
+    async with hub.visit() as visitor:
+        answer = await visitor.get(asked)
+        assert answer.status_code in ((200,) if "next" in asked else (404, 422)), answer.text
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_the_audit_trail_says_what_is_wrong_with_an_instance(hub: Hub) -> None:
+    async with hub.visit() as visitor:
+        answer = await visitor.get("/events?instance=%00")
+        assert (answer.status_code, "instance: must be one line" in answer.text) == (422, True)
