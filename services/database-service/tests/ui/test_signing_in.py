@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 
 from database_service.actions.tokens import revoke
+from database_service.api import problems
 from database_service.auth.scopes import Scope
 from database_service.domain.ids import TokenId
 from database_service.observability import metrics
+from database_service.ui.app import install
 from database_service.ui.session import COOKIE, LASTS
 from support.house import WHO, House
 from support.hub import Hub
@@ -137,6 +139,18 @@ async def test_the_cookie_is_kept_from_scripts_and_other_sites_and_tells_nothing
         assert token not in cookie
         secure = await stranger.browser.post("https://test/admin/sign-in", data={"token": token})
         assert "Secure" in secure.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("home", "secure"), [("https://hub.example.com", True), ("http://127.0.0.1:8005", False), (None, False)]
+)
+async def test_the_cookie_goes_by_https_alone_where_that_is_how_browsers_find_the_hub(
+    hub: Hub, home: str | None, secure: bool
+) -> None:
+    install(hub.web.app, problems.status_of, home=home)  # and a proxy takes it off: we are asked by HTTP
+    async with hub.stranger() as stranger:
+        answer = await stranger.browser.post("/admin/sign-in", data={"token": await hub.token()})
+        assert ("Secure" in answer.headers["set-cookie"]) is secure
 
 
 async def test_a_session_ends_after_its_time_with_its_token_and_when_it_is_tampered_with(

@@ -25,9 +25,10 @@ from database_service.ui.routing import StatusOf
 from database_service.ui.session import PATH
 
 
-def install(app: FastAPI, status_of: StatusOf, sign_in: SignIn | None = None) -> None:
+def install(app: FastAPI, status_of: StatusOf, sign_in: SignIn | None = None, home: str | None = None) -> None:
     """`app` is the API's: the hub uses its Deps, its tokens and its gate. `status_of` tells the HTTP status of an error.
-    Without `sign_in`, tokens are the only way in."""
+    Without `sign_in`, tokens are the only way in. `home` is the site that browsers find the hub on, where that is set."""
+    app.state.hub_home = sign_in.home if sign_in else home
     app.state.hub_status_of, app.state.hub_fleet, app.state.hub_sign_in = status_of, Fleet(), sign_in
     app.state.hub_parts = Parts(app.state.hub_fleet)
     if sign_in:

@@ -144,6 +144,12 @@ def _read(body: bytes) -> dict[str, str]:
     return {name: value.strip() for name, value in told}
 
 
+def is_secure(request: Request) -> bool:
+    """Whether the browser asks by HTTPS, also where a proxy before us takes that off: then a cookie goes by nothing else."""
+    home: str | None = request.app.state.hub_home
+    return request.url.scheme == "https" or (home or "").startswith("https:")
+
+
 def comes_from_us(request: Request) -> bool:
     """Whether no other site's page sent it, as far as the browser says."""
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")

@@ -36,7 +36,7 @@ from database_service.ui.pages.signing_in import ours
 from database_service.ui.rendering import page
 from database_service.ui.routing import SIGN_IN, StatusOf, router, see, title
 from database_service.ui.session import PATH, begin
-from database_service.ui.visitor import comes_from_us
+from database_service.ui.visitor import comes_from_us, is_secure
 
 COOKIE = "dbs_sign_in"
 _HERE = f"{PATH}/oidc"
@@ -68,7 +68,7 @@ async def start(request: Request, next: str = PATH) -> Response:  # noqa: A002  
         _sealed(flow, deps.secrets),
         max_age=int(flows.LASTS.total_seconds()),
         path=_HERE,
-        secure=_is_secure(request, sign_in),
+        secure=is_secure(request),
         httponly=True,
         samesite="lax",  # the way back is a link on the provider's page
     )
@@ -128,7 +128,7 @@ def _signed_in(request: Request, person: Person, flow: Flow) -> Response:
     begun = begin(person, now, sign_in.lasts)
     paced(request, sign_in.roles.caller(person, begun.until))  # who it is, for the request log
     answer = see(flow.next)
-    session.keep(answer, begun, deps.secrets, now, secure=_is_secure(request, sign_in))
+    session.keep(answer, begun, deps.secrets, now, secure=is_secure(request))
     metrics.signed_in("oidc", "ok")
     log.info("hub.signed_in", who=person.name)
     return answer
@@ -153,10 +153,6 @@ _STATUS: Mapping[type[SignInFailed], int] = {
 
 def _given(request: Request) -> tuple[Deps, SignIn]:
     return request.app.state.deps, request.app.state.hub_sign_in
-
-
-def _is_secure(request: Request, sign_in: SignIn) -> bool:
-    return request.url.scheme == "https" or sign_in.home.startswith("https:")
 
 
 def _sealed(flow: Flow, box: SecretBox) -> str:

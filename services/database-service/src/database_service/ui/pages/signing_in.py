@@ -14,7 +14,7 @@ from database_service.observability import metrics
 from database_service.ui.rendering import page
 from database_service.ui.routing import SIGN_IN, router, see
 from database_service.ui.session import COOKIE, PATH, begin, keep
-from database_service.ui.visitor import Leaves, fields_of, let_in
+from database_service.ui.visitor import Leaves, fields_of, is_secure, let_in
 
 _OURS = re.compile(rf"{PATH}(/[\w./-]*)?", re.ASCII)
 _LONGEST = 200
@@ -40,7 +40,7 @@ async def sign_in(request: Request) -> Response:
     except (Forbidden, CustomerForbidden) as e:
         return _page(request, 403, where, str(e))
     answer, now = see(where), deps.now()
-    keep(answer, begin(token, now), deps.secrets, now, secure=request.url.scheme == "https")
+    keep(answer, begin(token, now), deps.secrets, now, secure=is_secure(request))
     return answer
 
 
