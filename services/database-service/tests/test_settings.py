@@ -130,6 +130,19 @@ def test_half_a_sign_in_is_refused_and_what_lacks_is_named(production: pytest.Mo
         sign_in_of(settings)
 
 
+@pytest.mark.parametrize("name", [*sorted(WHOLE), "OIDC_ROLE_CLAIM"])
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_a_blank_is_not_set(production: pytest.MonkeyPatch, name: str, blank: str) -> None:
+    with pytest.raises(SettingsError, match=f"in part: .*{name}"):
+        sign_in_of(with_oidc(production, **{name: blank}))
+
+
+def test_commas_alone_let_nobody_in_and_are_refused(production: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="in part: OIDC_VIEWERS or OIDC_OPERATORS"):
+        sign_in_of(with_oidc(production, OIDC_VIEWERS=" , ,", OIDC_OPERATORS=","))
+    assert sign_in_of(with_oidc(production, OIDC_VIEWERS=" , ,", OIDC_OPERATORS=" ,dba"))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -141,6 +154,16 @@ def test_half_a_sign_in_is_refused_and_what_lacks_is_named(production: pytest.Mo
         ("PUBLIC_URL", "http://databases.example.com"),
         ("PUBLIC_URL", "https://databases.example.com/admin"),
         ("PUBLIC_URL", "https://databases.example.com?x"),
+        ("PUBLIC_URL", "https://databases.example.com?"),
+        ("PUBLIC_URL", "https://databases.example.com#"),
+        ("PUBLIC_URL", "https://databases .example.com"),
+        ("PUBLIC_URL", "https://databases.\u200bexample.com"),
+        ("OIDC_ISSUER", "https:// login.example.com"),
+        ("OIDC_ISSUER", " https://login.example.com"),
+        ("OIDC_ISSUER", "https://login.exam\tple.com"),
+        ("OIDC_ISSUER", "https://login.example.com/?a=b"),
+        ("OIDC_ISSUER", "https://login.example.com/?"),
+        ("OIDC_ISSUER", "https://login.example.com/#"),
         ("OIDC_SCOPES", "profile email"),
     ],
 )

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from database_service.domain.plans import Tier
 from database_service.domain.policy import Placement, Policy
 from database_service.domain.secret import Secret
-from database_service.domain.web import is_origin, is_private
+from database_service.domain.web import is_issuer, is_origin, is_private
 
 SECRET_NAMES = (
     "database_url",
@@ -465,15 +465,18 @@ class Settings(BaseSettings):
             "OIDC_CLIENT_ID": self.oidc_client_id,
             "OIDC_CLIENT_SECRET (or …_FILE)": self.oidc_client_secret and self.oidc_client_secret.get_secret_value(),
             "PUBLIC_URL": self.public_url,
-            "OIDC_VIEWERS or OIDC_OPERATORS": self.oidc_viewers or self.oidc_operators,
+            "OIDC_ROLE_CLAIM": self.oidc_role_claim,
+            "OIDC_VIEWERS or OIDC_OPERATORS": f"{self.oidc_viewers},{self.oidc_operators}".replace(",", " "),
         }
-        if lacking := [name for name, value in needed.items() if not value]:
+        if lacking := [name for name, value in needed.items() if not (value and value.strip())]:
             raise SettingsError(f"Sign-in by OpenID Connect is set in part: {', '.join(lacking)} is not set.")
         for name, url in (("OIDC_ISSUER", self.oidc_issuer), ("PUBLIC_URL", self.public_url)):
             if not is_private(url or ""):
                 raise SettingsError(
-                    f"{name} must begin with https://; http:// is for this machine's own address alone."
+                    f"{name} must begin with https:// and have no blanks; http:// is for this machine's own address alone."
                 )
+        if not is_issuer(self.oidc_issuer or ""):
+            raise SettingsError("OIDC_ISSUER must be as the provider calls itself, which is without `?` and `#`.")
         if not is_origin(self.public_url or ""):
             raise SettingsError(
                 "PUBLIC_URL must be a site alone, such as https://databases.example.com, without a path."

@@ -16,10 +16,17 @@ def is_private(url: str) -> bool:
 def is_origin(url: str) -> bool:
     """Whether it names a site and no place on it."""
     parts = _split(url)
-    return parts is not None and bool(parts.netloc) and not (parts.path or parts.query or parts.fragment)
+    return parts is not None and bool(parts.netloc) and not (parts.path or "?" in url or "#" in url)
+
+
+def is_issuer(url: str) -> bool:
+    """Whether it may be an identity provider's name for itself: OpenID Connect has no query and no fragment in one."""
+    return _split(url) is not None and "?" not in url and "#" not in url
 
 
 def _split(url: str) -> SplitResult | None:
+    if any(each.isspace() or not each.isprintable() for each in url):
+        return None  # urlsplit takes some of these out, and keeps others
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  raises where it is no number
