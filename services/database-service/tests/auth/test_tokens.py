@@ -164,10 +164,30 @@ async def test_a_token_lends_no_trust_for_longer_than_it_has_it(house: House) ->
     assert token.expires_at == until
 
 
-@pytest.mark.parametrize("name", ["reconciler", "bootstrap", "task:provision_database_pool", "oidc:anna/1", "oidc:"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("reconciler", "bootstrap", "task:provision_database_pool", "oidc:anna/1", "oidc:"),
+        *("Oidc:anna/1", "OIDC:", "Task:x", "Reconciler", "RECOVERY", "ta\u017fk:x"),
+    ],
+)
 async def test_no_token_signs_events_as_the_service_does(house: House, name: str) -> None:
     with pytest.raises(InvalidField, match="name"):
         await issue(house.deps, name, READ, None, WHO)
+
+
+UNSEEN = ("a\u202eb", "a\u2028c", "a\u2029c", "a\u200bb", "\ufeffa", "a\u2066b", "a\nb", "a\x85b", "a\x00b")
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+async def test_a_name_that_turns_the_audit_trail_round_is_refused(house: House, name: str) -> None:
+    with pytest.raises(InvalidField, match="name: must be one line"):
+        await issue(house.deps, name, READ, None, WHO)
+
+
+async def test_a_name_may_be_of_any_language(house: House) -> None:
+    for name in ("caf\u00e9 \u2603", "\u30c7\u30fc\u30bf\u3000\u30d9\u30fc\u30b9", "\u05e9\u05dc\u05d5\u05dd"):
+        assert (await issue(house.deps, name, READ, None, WHO))[0].name == name
 
 
 async def test_the_first_token_is_made_once_and_a_revoked_one_does_not_come_back(house: House, tokens: Tokens) -> None:

@@ -656,3 +656,15 @@ async def test_the_audit_trail_says_what_is_wrong_with_an_instance(hub: Hub) -> 
     async with hub.visit() as visitor:
         answer = await visitor.get("/events?instance=%00")
         assert (answer.status_code, "instance: must be one line" in answer.text) == (422, True)
+
+
+@pytest.mark.parametrize("text", ["a\u202eb", "a\u2028c", "a\u200bb"])
+async def test_no_text_turns_the_audit_trail_round(hub: Hub, text: str) -> None:
+    async with hub.visit() as visitor:
+        answer = await visitor.post("/tokens", {"name": text, Scope.ADMIN_READ: "on"})
+        assert (answer.status_code, "name: must be one line" in answer.text) == (422, True)
+        answer = await visitor.get("/events", params={"instance": text})
+        assert (answer.status_code, "instance: must be one line" in answer.text) == (422, True)
+    headers = {"Authorization": f"Bearer {await hub.token()}"}
+    answer = await hub.web.client.post("/admin/tokens", json={"name": text, "scopes": ["admin:read"]}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence, Set
 from datetime import datetime
+from unicodedata import category
 from uuid import uuid4
 
 from database_service.auth import scopes as known
@@ -13,6 +14,9 @@ from database_service.domain.ids import BOOTSTRAP, CONSUMER, OUR_ACTORS, Custome
 from database_service.domain.secret import Secret
 from database_service.store import events
 from database_service.store import tokens as store
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of controls, formats (such as those that turn a line round), halves of letters, ends of lines."""
 
 
 async def issue(
@@ -92,8 +96,15 @@ async def _ensure(deps: Deps, name: str, scopes: Set[str], token: Secret) -> Non
             )  # fmt: skip
 
 
+def is_one_line(text: str) -> bool:
+    """Whether it is read as it is written: nothing in it breaks the line, turns it round or cannot be seen."""
+    return all(category(each) not in _UNSEEN for each in text)
+
+
 def _check(deps: Deps, name: str, scopes: Sequence[str], expires_at: datetime | None) -> None:
-    if name.startswith(OUR_ACTORS):
+    if not is_one_line(name):
+        raise InvalidField("name", "must be one line, without characters that cannot be seen or turn a line round")
+    if name.casefold().startswith(OUR_ACTORS):
         raise InvalidField("name", "is how the service signs its own events; choose another")
     unknown = [scope for scope in scopes if scope not in known.ALL]
     if unknown or not scopes:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 from pydantic import BeforeValidator
 
+from database_service.actions.tokens import is_one_line
 from database_service.domain.errors import InvalidField
 from database_service.domain.ids import CALLER_ID_PATTERN
 
-_LINE = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+_LONGEST = 200
 _CALLER_ID = re.compile(CALLER_ID_PATTERN)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -19,8 +20,10 @@ or_none = BeforeValidator(lambda told: None if told == "" else told)
 def line(fields: Mapping[str, str], name: str) -> str | None:
     """One line of text; None where it was left out."""
     text = fields.get(name, "")
-    if text and not _LINE.fullmatch(text):
-        raise InvalidField(name, "must be one line of at most 200 characters")
+    if len(text) > _LONGEST or not is_one_line(text):
+        raise InvalidField(
+            name, f"must be one line of at most {_LONGEST} characters, none of which cannot be seen or turns a line round"
+        )
     return text or None
 
 
