@@ -205,6 +205,44 @@ async def test_nobody_is_signed_in_by_another_sites_page(hub: Hub, site: str) ->
         assert COOKIE not in answer.cookies
 
 
+HOME = "https://hub.example.com"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 303),  # no browser
+        ({"Origin": "http://test"}, 303),
+        ({"Origin": "http://TEST:80"}, 303),
+        ({"Origin": "https://test"}, 303),  # behind a proxy that takes HTTPS off
+        ({"Origin": HOME}, 303),
+        ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 303),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": "https://elsewhere.example"}, 403),
+        ({"Origin": "http://test:8000"}, 403),
+        ({"Origin": "http://test.elsewhere.example"}, 403),
+        ({"Origin": "http://hub.example.com"}, 403),
+        ({"Origin": f"{HOME}:8443"}, 403),
+        ({"Origin": "https://elsewhere.example", "Host": ""}, 403),
+        ({"Origin": "http://[x"}, 403),
+        ({"Origin": "http://test", "Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+async def test_a_browser_that_names_the_page_of_a_sign_in_names_ours(
+    hub: Hub, headers: dict[str, str], status: int
+) -> None:
+    install(hub.web.app, problems.status_of, home=HOME)
+    async with hub.stranger() as stranger:
+        answer = await stranger.browser.post("/admin/sign-in", data={"token": await hub.token()}, headers=headers)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (status, status == 303)
+
+
+async def test_browsers_name_the_page_that_one_signs_in_on_to_us_alone(hub: Hub) -> None:
+    async with hub.stranger() as stranger:
+        assert (await stranger.get("/sign-in")).headers["referrer-policy"] == "same-origin"
+
+
 @pytest.mark.parametrize("verb", ["check", "cordon", "uncordon", "drain", "retire"])
 async def test_who_may_only_look_sees_no_verb_and_is_refused_when_forging_one(
     hub: Hub, house: House, verb: str

@@ -3,6 +3,7 @@
 from urllib.parse import SplitResult, urlsplit
 
 _HERE = ("localhost", "127.0.0.1", "::1")
+_PORTS = {"http": 80, "https": 443}
 
 
 def is_private(url: str) -> bool:
@@ -22,6 +23,18 @@ def is_origin(url: str) -> bool:
 def is_issuer(url: str) -> bool:
     """Whether it may be an identity provider's name for itself: OpenID Connect has no query and no fragment in one."""
     return _split(url) is not None and "?" not in url and "#" not in url
+
+
+def is_same_origin(one: str, other: str) -> bool:
+    """Whether browsers take them for places on one site."""
+    return (origin := _origin(one)) is not None and origin == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    parts = _split(url)
+    if parts is None or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _split(url: str) -> SplitResult | None:

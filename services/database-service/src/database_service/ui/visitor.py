@@ -17,6 +17,7 @@ from database_service.deps import Deps
 from database_service.domain.errors import CustomerForbidden, Unauthenticated
 from database_service.domain.ids import Who
 from database_service.domain.secret import Secret
+from database_service.domain.web import is_same_origin
 from database_service.ui.session import COOKIE, Session, opened
 
 CSRF_FIELD = "csrf"
@@ -153,6 +154,24 @@ def is_secure(request: Request) -> bool:
 def comes_from_us(request: Request) -> bool:
     """Whether no other site's page sent it, as far as the browser says."""
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+
+
+def is_from_our_page(request: Request) -> bool:
+    """Whether this form came from no other site's page, where no secret of a session says so.
+
+    By HTTPS, and on this machine, browsers say it themselves, which no page can change. Else they say where the page was, and who
+    is no browser says neither.
+    """
+    if "sec-fetch-site" in request.headers:
+        return comes_from_us(request)
+    origin = request.headers.get("origin")
+    return origin is None or _is_ours(origin, request)
+
+
+def _is_ours(origin: str, request: Request) -> bool:
+    home: str | None = request.app.state.hub_home
+    asked = f"{origin.partition(':')[0]}://{request.headers.get('host', '')}"  # a proxy may have taken HTTPS off
+    return is_same_origin(origin, asked) or is_same_origin(origin, home or "")
 
 
 Visits = Annotated[Visitor, Depends(_visitor)]

@@ -14,7 +14,7 @@ from database_service.observability import metrics
 from database_service.ui.rendering import page
 from database_service.ui.routing import SIGN_IN, router, see
 from database_service.ui.session import COOKIE, PATH, begin, keep
-from database_service.ui.visitor import Leaves, fields_of, is_secure, let_in
+from database_service.ui.visitor import Forged, Leaves, fields_of, is_from_our_page, is_secure, let_in
 
 _OURS = re.compile(rf"{PATH}(/[\w./-]*)?", re.ASCII)
 _LONGEST = 200
@@ -29,8 +29,10 @@ async def sign_in_page(request: Request, next: str = PATH) -> Response:  # noqa:
 
 @routes.post("/sign-in")
 async def sign_in(request: Request) -> Response:
-    """A session where the token may see the fleet; else the page again, with what is wrong."""
+    """A session where the token may see the fleet; else the page again, with what is wrong. Forged from elsewhere."""
     deps: Deps = request.app.state.deps
+    if not is_from_our_page(request):
+        raise Forged
     fields = await fields_of(request)
     where = ours(fields.get("next", ""))
     try:
@@ -70,7 +72,9 @@ def _page(request: Request, status: int, where: str, told: str | None = None) ->
     # The whole address: the way back leads there, and only a browser that went out there finds its cookie.
     start = f"{sign_in.home}{PATH}/oidc/start?next={quote(where)}" if sign_in else None
     provider = sign_in.label if sign_in else None
-    return page("sign_in.html", request, None, status, told=told, next=where, start=start, provider=provider)
+    answer = page("sign_in.html", request, None, status, told=told, next=where, start=start, provider=provider)
+    answer.headers["Referrer-Policy"] = "same-origin"  # with `no-referrer` browsers send the form as from nowhere
+    return answer
 
 
 def ours(where: str) -> str:
