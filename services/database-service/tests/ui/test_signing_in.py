@@ -1,6 +1,8 @@
 """Who gets in, for how long, and what a form from elsewhere comes to."""
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 
@@ -41,9 +43,37 @@ async def test_signing_in_leads_to_the_page_that_was_asked_for_and_nowhere_else(
             ("//elsewhere.example", "/admin"),
             ("/admin\\@elsewhere.example", "/admin"),
             ("/adminelsewhere", "/admin"),
+            ("/admin/../../evil", "/admin"),
+            ("/admin/..//elsewhere.example", "/admin"),
+            ("/admin/%2e%2e/evil", "/admin"),
+            ("/admin/./pools/../events/", "/admin/events"),
+            ("//admin/events", "/admin"),
+            ("/admin/sign-out", "/admin"),
+            ("/admin/pools/../sign-out?x", "/admin"),
+            ("/admin/sign-in", "/admin"),
+            ("/admin/oidc/start", "/admin"),
+            ("/admin/parts/hub", "/admin"),
+            ("/admin/live", "/admin"),
+            ("/admin/static/hub.css", "/admin"),
+            ("/admin/databases/live", "/admin/databases/live"),
+            ("/admin/live-1", "/admin/live-1"),
+            ("/admin/events?instance=a b", "/admin"),
+            ("/admin?" + "x" * 1000, "/admin"),
+            ("/admin/requests?status=403&endpoint=a%2Fb", "/admin/requests?status=403&endpoint=a%2Fb"),
         ):
             answer = await stranger.browser.post("/admin/sign-in", data={"token": await hub.token(), "next": wanted})
             assert (answer.status_code, answer.headers["location"]) == (303, where)
+
+
+async def test_who_signs_in_comes_back_with_what_they_asked(hub: Hub) -> None:
+    wanted = "/admin/requests?status=403&endpoint=a%2Fb"
+    async with hub.stranger() as stranger:
+        asked = await stranger.browser.get(wanted)
+        page = await stranger.browser.get(asked.headers["location"])
+        shown = re.search(r'name="next" value="([^"]+)"', page.text)
+        assert shown and unescape(shown[1]) == wanted
+        sent = {"token": await hub.token(), "next": wanted}
+        assert (await stranger.browser.post("/admin/sign-in", data=sent)).headers["location"] == wanted
 
 
 def count(outcome: str) -> float:

@@ -60,8 +60,10 @@ def failed(template: str, request: Request, visitor: Visitor, error: ServiceErro
 def _to_sign_in(request: Request) -> Response:
     if request.headers.get("hx-request"):  # a part of a page cannot be the page for signing in
         return Response(status_code=401, headers={**HEADERS, "HX-Redirect": SIGN_IN})
-    wanted = f"?next={quote(request.url.path)}" if request.method == "GET" and request.url.path != PATH else ""
-    return see(f"{SIGN_IN}{wanted}")
+    if request.method != "GET" or request.url.path == PATH:
+        return see(SIGN_IN)
+    asked = f"?{request.url.query}" if request.url.query else ""
+    return see(f"{SIGN_IN}?next={quote(request.url.path + asked)}")
 
 
 _TITLES: Mapping[int, str] = {

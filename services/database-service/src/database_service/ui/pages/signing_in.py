@@ -1,6 +1,7 @@
 """Signing in with an API token, and out again; `oidc` is the other way in."""
 
 import re
+from posixpath import normpath
 from urllib.parse import quote
 
 from fastapi import Request
@@ -16,7 +17,11 @@ from database_service.ui.routing import SIGN_IN, router, see
 from database_service.ui.session import COOKIE, PATH, begin, keep
 from database_service.ui.visitor import Forged, Leaves, fields_of, is_from_our_page, is_secure, let_in
 
-_OURS = re.compile(rf"{PATH}(/[\w./-]*)?", re.ASCII)
+_PAGE = re.compile(
+    rf"{PATH}(/(?!(sign-in|sign-out|oidc|parts|live|static)(/|\Z))[\w.-]+(/[\w.-]+)*)?", re.ASCII
+)
+_ASKED = re.compile(r"[\w.~!$&'()*+,;=:@/?%-]*", re.ASCII)
+_LONGEST_WAY = 1000
 _LONGEST = 200
 
 routes = router()
@@ -78,5 +83,9 @@ def _page(request: Request, status: int, where: str, told: str | None = None) ->
 
 
 def ours(where: str) -> str:
-    """A page of the hub; whoever made the link cannot lead anywhere else."""
-    return where if _OURS.fullmatch(where) else PATH
+    """A page of the hub, and what was asked of it; whoever made the link cannot lead anywhere else."""
+    path, mark, asked = where.partition("?")
+    path = normpath(path)  # as browsers do, who know `..` too
+    if len(where) > _LONGEST_WAY or not (_PAGE.fullmatch(path) and _ASKED.fullmatch(asked)):
+        return PATH
+    return f"{path}{mark}{asked}"
