@@ -668,3 +668,42 @@ async def test_no_text_turns_the_audit_trail_round(hub: Hub, text: str) -> None:
     headers = {"Authorization": f"Bearer {await hub.token()}"}
     answer = await hub.web.client.post("/admin/tokens", json={"name": text, "scopes": ["admin:read"]}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *((method, "/nosuch", 404) for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")),
+        *(("GET", path, 404) for path in ("/a/b/c/d", "/nosuch/%00", "/%E2%98%83", "/databases/a/b/c")),
+        *(("PUT", path, 405) for path in ("", "/pools", "/databases/demo/rotate", "/sign-in", "/live")),
+        *(("POST", path, 405) for path in ("", "/events", "/parts/hub")),
+    ],
+)
+async def test_what_is_no_page_is_told_so_on_a_page(hub: Hub, method: str, path: str, status: int) -> None:
+    async with hub.stranger() as stranger:
+        answer = await stranger.browser.request(method, f"/admin{path}")
+        assert (answer.status_code, "Allow" in answer.headers) == (status, status == 405)
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert method == "HEAD" or "<h1>" in answer.text
+    assert (await hub.web.client.get("/nosuch")).headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("verb", "page"),
+    [
+        ("/databases/demo/rotate", "/databases/demo"),
+        ("/databases/demo/reveal", "/databases/demo"),
+        ("/pools/c1ad9f39-5ba5-4b7a-a8c7-3d5a1a3a58b5/drain", "/pools/c1ad9f39-5ba5-4b7a-a8c7-3d5a1a3a58b5"),
+        ("/tokens/c1ad9f39-5ba5-4b7a-a8c7-3d5a1a3a58b5/revoke", "/tokens"),
+        ("/drift/find", "/drift"),
+        ("/drift/c1ad9f39-5ba5-4b7a-a8c7-3d5a1a3a58b5/confirm", "/drift"),
+        ("/sign-out", ""),
+        ("/", ""),
+        ("/events/", "/events"),
+    ],
+)
+async def test_where_a_form_was_sent_to_leads_to_the_page_it_was_on(hub: Hub, verb: str, page: str) -> None:
+    async with hub.visit() as visitor:
+        answer = await visitor.get(verb)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/admin{page}")

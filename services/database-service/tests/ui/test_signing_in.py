@@ -71,7 +71,8 @@ async def test_who_signs_in_comes_back_with_what_they_asked(hub: Hub) -> None:
         asked = await stranger.browser.get(wanted)
         page = await stranger.browser.get(asked.headers["location"])
         shown = re.search(r'name="next" value="([^"]+)"', page.text)
-        assert shown and unescape(shown[1]) == wanted
+        assert shown
+        assert unescape(shown[1]) == wanted
         sent = {"token": await hub.token(), "next": wanted}
         assert (await stranger.browser.post("/admin/sign-in", data=sent)).headers["location"] == wanted
 

@@ -1,6 +1,7 @@
 """The hub on an application: its routes, its files, and what they need of the application."""
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from database_service.auth.oidc.sign_in import SignIn
@@ -21,7 +22,7 @@ from database_service.ui.pages import (
 )
 from database_service.ui.parts import Parts
 from database_service.ui.rendering import STATIC
-from database_service.ui.routing import StatusOf
+from database_service.ui.routing import StatusOf, beyond
 from database_service.ui.session import PATH
 
 
@@ -31,8 +32,9 @@ def install(app: FastAPI, status_of: StatusOf, sign_in: SignIn | None = None, ho
     app.state.hub_home = sign_in.home if sign_in else home
     app.state.hub_status_of, app.state.hub_fleet, app.state.hub_sign_in = status_of, Fleet(), sign_in
     app.state.hub_parts = Parts(app.state.hub_fleet)
-    if sign_in:
-        app.include_router(oidc.routes)
-    for part in (signing_in, hub, pools, databases, growth, operations, events, requests, drift, plans, tokens):
-        app.include_router(part.routes)
+    parts = (signing_in, hub, pools, databases, growth, operations, events, requests, drift, plans, tokens)
+    routers = [part.routes for part in (*parts, *((oidc,) if sign_in else ()))]
+    for each in routers:
+        app.include_router(each)
     app.mount(f"{PATH}/static", StaticFiles(directory=STATIC))
+    app.include_router(beyond([route for each in routers for route in each.routes if isinstance(route, APIRoute)]))

@@ -22,7 +22,8 @@ def line(fields: Mapping[str, str], name: str) -> str | None:
     text = fields.get(name, "")
     if len(text) > _LONGEST or not is_one_line(text):
         raise InvalidField(
-            name, f"must be one line of at most {_LONGEST} characters, none of which cannot be seen or turns a line round"
+            name,
+            f"must be one line of at most {_LONGEST} characters, none of which cannot be seen or turns a line round",
         )
     return text or None
 

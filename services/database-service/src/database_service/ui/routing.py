@@ -1,6 +1,6 @@
 """Routes of the hub: what goes wrong in one becomes a page, and not a problem document."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from database_service.ui.visitor import Forged, Garbled, NotSignedIn, Visitor, s
 
 SIGN_IN = f"{PATH}/sign-in"
 StatusOf = Callable[[ServiceError], int]
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class _PageRoute(APIRoute):
@@ -46,6 +47,39 @@ def router() -> APIRouter:
     return APIRouter(prefix=PATH, route_class=_PageRoute, include_in_schema=False)
 
 
+def beyond(pages: Sequence[APIRoute]) -> APIRouter:
+    """What answers below `/admin` where none of these does: a page too."""
+
+    def methods(path: str) -> set[str]:
+        return {each for route in pages if route.path_regex.match(path) for each in route.methods or ()}
+
+    async def nowhere(request: Request) -> Response:
+        path = request.scope["path"]
+        known = methods(path)
+        if request.method == "GET" and known:
+            # Where a form was sent to, which stays in the address when it was refused.
+            return see(_above(path, methods))
+        if request.method == "GET" and path.endswith("/"):
+            return see(path.rstrip("/"))
+        if not known:
+            return page("error.html", request, None, 404, title=title(404), told="There is no such page.")
+        answer = page("error.html", request, None, 405, title=title(405), told="Nothing here is asked like that.")
+        answer.headers["Allow"] = ", ".join(sorted(known))
+        return answer
+
+    rest = router()
+    for path in ("", "/{rest:path}"):
+        rest.add_api_route(path, nowhere, methods=_METHODS)
+    return rest
+
+
+def _above(path: str, methods: Callable[[str], set[str]]) -> str:
+    """The page of the thing that a verb is of."""
+    while "GET" not in methods(path):
+        path = path.rpartition("/")[0]
+    return path
+
+
 def see(where: str) -> RedirectResponse:
     """After a form: its answer is a page, which may be loaded again without sending the form again."""
     return RedirectResponse(where, 303, dict(HEADERS))
@@ -70,6 +104,7 @@ _TITLES: Mapping[int, str] = {
     400: "Not understood",
     403: "Forbidden",
     404: "Not found",
+    405: "Not so",
     409: "Not now",
     410: "Gone",
     422: "Not understood",

@@ -17,9 +17,7 @@ from database_service.ui.routing import SIGN_IN, router, see
 from database_service.ui.session import COOKIE, PATH, begin, keep
 from database_service.ui.visitor import Forged, Leaves, fields_of, is_from_our_page, is_secure, let_in
 
-_PAGE = re.compile(
-    rf"{PATH}(/(?!(sign-in|sign-out|oidc|parts|live|static)(/|\Z))[\w.-]+(/[\w.-]+)*)?", re.ASCII
-)
+_PAGE = re.compile(rf"{PATH}(/(?!(sign-in|sign-out|oidc|parts|live|static)(/|\Z))[\w.-]+(/[\w.-]+)*)?", re.ASCII)
 _ASKED = re.compile(r"[\w.~!$&'()*+,;=:@/?%-]*", re.ASCII)
 _LONGEST_WAY = 1000
 _LONGEST = 200
