@@ -63,7 +63,7 @@ def app_of(settings: Settings) -> FastAPI:
                 await asyncio.gather(later, return_exceptions=True)
 
     app = create_app(open_with_tokens, door_of(settings))
-    hub.install(app, problems.status_of, sign_in_of(settings))
+    hub.install(app, problems.status_of, sign_in_of(settings), home=settings.public_url)
     return app
 
 
