@@ -56,7 +56,7 @@ async def test_from_a_first_visit_to_a_rotation_in_the_events(stranger: Window, 
     await expect(page.get_by_role("heading", name="The fleet")).to_be_visible()
 
     await go(stranger, "Servers")
-    await page.get_by_role("textbox", name="Slots").fill("3")
+    await page.get_by_role("textbox", name="Slots").fill("12")  # more than spares take: it stays active
     await stranger.press("Order")
     await expect(page.get_by_role("heading", name=re.compile("^pool-"))).to_be_visible()
     await stranger.plant()
@@ -189,7 +189,7 @@ async def test_the_journey_is_done_with_keys_alone(stranger: Window, scene: Scen
     await keys.press("Enter")
     await expect(page.get_by_role("textbox", name="Slots")).to_be_focused()  # the browser says what is wrong with it
     await keys.press("ControlOrMeta+a")
-    await keys.type("2")
+    await keys.type("12")
     await stranger.tab_to(page.get_by_role("button", name="Order"))
     await keys.press("Enter")
     await expect(state(page.locator("main"), "active")).to_be_visible()
