@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence, Set
 from datetime import datetime
-from unicodedata import category
 from uuid import uuid4
 
 from database_service.auth import scopes as known
@@ -12,11 +11,9 @@ from database_service.domain.answers import Token
 from database_service.domain.errors import InvalidField, TokenNotFound
 from database_service.domain.ids import BOOTSTRAP, CONSUMER, OUR_ACTORS, CustomerId, TokenId, Who
 from database_service.domain.secret import Secret
+from database_service.domain.wording import is_one_line
 from database_service.store import events
 from database_service.store import tokens as store
-
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of controls, formats (such as those that turn a line round), halves of letters, ends of lines."""
 
 
 async def issue(
@@ -94,11 +91,6 @@ async def _ensure(deps: Deps, name: str, scopes: Set[str], token: Secret) -> Non
                 conn, at=wanted.created_at, who=who, action="token.issued", subject="token", subject_id=wanted.id,
                 after=" ".join(wanted.scopes), why=wanted.name,
             )  # fmt: skip
-
-
-def is_one_line(text: str) -> bool:
-    """Whether it is read as it is written: nothing in it breaks the line, turns it round or cannot be seen."""
-    return all(category(each) not in _UNSEEN for each in text)
 
 
 def _check(deps: Deps, name: str, scopes: Sequence[str], expires_at: datetime | None) -> None:

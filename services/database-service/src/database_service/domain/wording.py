@@ -1,6 +1,10 @@
-"""Numbers as people read them."""
+"""What people read: numbers as they read them, and lines that say what they seem to say."""
+
+from unicodedata import category
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of controls, formats (such as those that turn a line round), halves of letters, ends of lines."""
 
 
 def size(count: int) -> str:
@@ -11,3 +15,8 @@ def size(count: int) -> str:
             break
         amount /= 1024
     return f"{amount:.4g} {unit}"
+
+
+def is_one_line(text: str) -> bool:
+    """Whether it is read as it is written: nothing in it breaks the line, turns it round or cannot be seen."""
+    return all(category(each) not in _UNSEEN for each in text)

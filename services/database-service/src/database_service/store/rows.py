@@ -8,10 +8,12 @@ from uuid import UUID
 import asyncpg
 
 from database_service.domain import drift
+from database_service.domain.answers import Token
 from database_service.domain.chain import Event
 from database_service.domain.databases import Ask, Database, Login, LoginState
 from database_service.domain.databases import Status as DatabaseStatus
 from database_service.domain.drift import Drift, Finding
+from database_service.domain.ids import CustomerId, TokenId
 from database_service.domain.moves import Move, Phase, Terms
 from database_service.domain.operations import Kind, Operation, State, Step, StepState, Target, Values, Wish
 from database_service.domain.plans import ServerType, Tier
@@ -64,6 +66,8 @@ EVENT = f"""e.id, {readable("e.at")} AS at, e.actor, e.action, e.subject, e.subj
  e.request_id"""
 
 LINK = f"l.seq, l.event_id, {readable('l.linked_at')} AS linked_at, l.hash, l.mac, l.mac_key"
+
+TOKEN = "id, name, scopes, customer_id, created_at, created_by, expires_at, revoked_at, last_used_at"  # noqa: S105  columns
 
 STEP = """p.operation_id, p.ordinal, p.name, p.subject_id, p.state, p.state_since, p.detail, p.error, p.started_at,
  p.finished_at"""
@@ -331,4 +335,18 @@ def event_of(row: asyncpg.Record) -> Event:
         after=row["after"],
         why=row["why"],
         request_id=row["request_id"],
+    )
+
+
+def token_of(row: asyncpg.Record) -> Token:
+    return Token(
+        id=TokenId(row["id"]),
+        name=row["name"],
+        scopes=tuple(row["scopes"]),
+        customer_id=CustomerId(row["customer_id"]) if row["customer_id"] else None,
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
     )

@@ -4,13 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import asyncpg
-
 from database_service.domain.answers import Token
-from database_service.domain.ids import CustomerId, TokenId
+from database_service.domain.ids import TokenId
 from database_service.store.pool import Conn
-
-_COLUMNS = "id, name, scopes, customer_id, created_at, created_by, expires_at, revoked_at, last_used_at"
+from database_service.store.rows import TOKEN, token_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +26,15 @@ class Stored:
 
 INSERT = f"""
 INSERT INTO tokens (id, name, hash, hash_key, scopes, customer_id, created_at, created_by, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (hash) DO NOTHING RETURNING {_COLUMNS}"""
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (hash) DO NOTHING RETURNING {TOKEN}"""
 
 # Two rows of one text can only come from two processes with different rings that first met it at once. A revocation counts.
-FIND = f"SELECT {_COLUMNS}, hash, hash_key FROM tokens WHERE hash = ANY ($1::bytea[]) ORDER BY revoked_at LIMIT 1"
+FIND = f"SELECT {TOKEN}, hash, hash_key FROM tokens WHERE hash = ANY ($1::bytea[]) ORDER BY revoked_at LIMIT 1"
 
 # The first revocation stands: a repeated one changes nothing, not even its time.
 REVOKE = f"""
 UPDATE tokens SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1
-RETURNING {_COLUMNS}, revoked_at = $2 AS now_revoked"""
+RETURNING {TOKEN}, revoked_at = $2 AS now_revoked"""
 
 TOUCH = "UPDATE tokens SET last_used_at = greatest(last_used_at, $2) WHERE id = ANY ($1::uuid[])"
 
@@ -70,7 +67,7 @@ async def takes_name(conn: Conn, name: str, now: datetime) -> bool:
 async def find(conn: Conn, digests: Sequence[Digest]) -> Stored | None:
     """The token that is stored under one of them."""
     row = await conn.fetchrow(FIND, [digest.value for digest in digests])
-    return Stored(_token(row), Digest(row["hash"], row["hash_key"])) if row else None
+    return Stored(token_of(row), Digest(row["hash"], row["hash_key"])) if row else None
 
 
 async def digest_again(conn: Conn, token_id: TokenId, old: Digest, new: Digest) -> None:
@@ -81,23 +78,9 @@ async def digest_again(conn: Conn, token_id: TokenId, old: Digest, new: Digest) 
 async def revoke(conn: Conn, token_id: TokenId, at: datetime) -> tuple[Token, bool] | None:
     """The revoked token and whether it was this call that revoked it; None where there is none of that id."""
     row = await conn.fetchrow(REVOKE, token_id, at)
-    return (_token(row), row["now_revoked"]) if row else None
+    return (token_of(row), row["now_revoked"]) if row else None
 
 
 async def touch(conn: Conn, token_ids: Iterable[TokenId], at: datetime) -> None:
     """Remember that these were in use about `at`."""
     await conn.execute(TOUCH, list(token_ids), at)
-
-
-def _token(row: asyncpg.Record) -> Token:
-    return Token(
-        id=TokenId(row["id"]),
-        name=row["name"],
-        scopes=tuple(row["scopes"]),
-        customer_id=CustomerId(row["customer_id"]) if row["customer_id"] else None,
-        created_at=row["created_at"],
-        created_by=row["created_by"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-        last_used_at=row["last_used_at"],
-    )

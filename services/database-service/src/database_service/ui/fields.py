@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from pydantic import BeforeValidator
 
-from database_service.actions.tokens import is_one_line
 from database_service.domain.errors import InvalidField
 from database_service.domain.ids import CALLER_ID_PATTERN
+from database_service.domain.wording import is_one_line
 
 _LONGEST = 200
 _CALLER_ID = re.compile(CALLER_ID_PATTERN)
@@ -30,17 +30,18 @@ def line(fields: Mapping[str, str], name: str) -> str | None:
 
 def caller_id(fields: Mapping[str, str], name: str) -> str | None:
     """An id as callers have them; None where it was left out."""
-    text = fields.get(name, "")
-    if text and not _CALLER_ID.fullmatch(text):
-        raise InvalidField(name, "must be 1 to 64 of A-Z a-z 0-9 . _ -")
-    return text or None
+    return _like_an_id(fields, name, "must be")
 
 
 def beginning(fields: Mapping[str, str], name: str) -> str | None:
     """How an id or a name may begin; None where it was left out."""
+    return _like_an_id(fields, name, "must be the beginning of an id or a name:")
+
+
+def _like_an_id(fields: Mapping[str, str], name: str, must_be: str) -> str | None:
     text = fields.get(name, "")
     if text and not _CALLER_ID.fullmatch(text):
-        raise InvalidField(name, "must be the beginning of an id or a name: 1 to 64 of A-Z a-z 0-9 . _ -")
+        raise InvalidField(name, f"{must_be} 1 to 64 of A-Z a-z 0-9 . _ -")
     return text or None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from database_service.admission.gate import Why, aside
 from database_service.ui.live import Fleet
+from database_service.ui.rendering import page
 
 TOLD = "X-Fleet-Told"
 """What the page was told last of how the fleet is (`live.Fleet`); its script says it with whatever it asks for."""
@@ -58,3 +59,15 @@ class Parts:
     def _forget(self) -> None:
         """What nobody will be given any more: addresses are many."""
         self._known = {where: each for where, each in self._known.items() if self._is_new(each)}
+
+
+async def shared(
+    request: Request, template: str, seen: Callable[[], Coroutine[Any, Any, Mapping[str, object]]]
+) -> Response:
+    """The part, of what `seen` finds."""
+    parts: Parts = request.app.state.hub_parts
+
+    async def made() -> Response:
+        return page(template, request, None, **await seen())
+
+    return await parts.shown(request, made)

@@ -139,7 +139,7 @@ SELECT count(*) FROM databases WHERE server_id = $1 AND instance_id IS NOT NULL 
 
 
 async def on_server(deps: Deps, server_id: ServerId, order: Order, *, limit: int, beyond: int = 0) -> Residents:
-    """Those that are somebody's; spares are nobody's. None where there is no such server."""
+    """Those that are somebody's; spares are nobody's. An empty page where there is no such server."""
     async with deps.db.reading() as conn:
         rows = await conn.fetch(ON_SERVER, server_id, order, limit, beyond)
         total = await conn.fetchval(COUNT_ON_SERVER, server_id)

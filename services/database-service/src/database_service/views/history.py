@@ -9,6 +9,7 @@ from database_service.domain.errors import DatabaseNotFound, ServerNotFound
 from database_service.domain.growth import HOURS_KEPT, LOOKED_BACK, SOON, Point, Sizes, Stretch, full_on
 from database_service.domain.ids import InstanceId, ServerId
 from database_service.domain.plans import plan_of
+from database_service.store.history import slots_by_day
 
 FRESH = timedelta(days=2)
 """What was last known longer ago says nothing of what is to come."""
@@ -53,10 +54,6 @@ OF_SERVER = """
 SELECT at, databases, slots, connections, size_bytes FROM server_history
 WHERE server_id = $1 AND hours = $2 AND at > $3 ORDER BY at"""
 
-SLOTS_BY_DAY = """
-SELECT (at AT TIME ZONE 'UTC')::date AS day, slots AS value FROM server_history
-WHERE server_id = $1 AND hours = 24 AND at > $2 ORDER BY at"""
-
 
 async def of_server(deps: Deps, server_id: ServerId, by: Stretch) -> ServerHistory:
     """Two weeks by the hour, or as far back as it is kept by the day. ServerNotFound where there is none."""
@@ -65,10 +62,10 @@ async def of_server(deps: Deps, server_id: ServerId, by: Stretch) -> ServerHisto
     async with deps.db.reading() as conn:
         slots = await conn.fetchval(KNOWN, server_id)
         rows = await conn.fetch(OF_SERVER, server_id, by.hours, since)
-        days = await conn.fetch(SLOTS_BY_DAY, server_id, now - LOOKED_BACK)
+        days = await slots_by_day(conn, server_id, now - LOOKED_BACK)
     if slots is None:
         raise ServerNotFound(server_id)
-    expected = _expected([Point(**dict(row)) for row in days], slots, now.date())
+    expected = _expected(days, slots, now.date())
     return ServerHistory(tuple(ServerThen(**dict(row)) for row in rows), expected)
 
 

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-import asyncpg
-
 from database_service.deps import Deps
 from database_service.domain.answers import Token
 from database_service.domain.errors import TokenNotFound
-from database_service.domain.ids import CustomerId, TokenId
+from database_service.domain.ids import TokenId
+from database_service.store.rows import TOKEN, token_of
 
-_SELECT = """
-SELECT id, name, scopes, customer_id, created_at, created_by, expires_at, revoked_at, last_used_at FROM tokens"""
+_SELECT = f"SELECT {TOKEN} FROM tokens"
 
 ALL = f"{_SELECT} ORDER BY created_at DESC, id DESC"
 PAGE = f"""{_SELECT}
@@ -31,7 +29,7 @@ async def all_tokens(deps: Deps) -> tuple[Token, ...]:
     """Every token there ever was, the newest first. They are made by hand, so there are few."""
     async with deps.db.reading() as conn:
         rows = await conn.fetch(ALL)
-    return tuple(_token(row) for row in rows)
+    return tuple(token_of(row) for row in rows)
 
 
 async def page(deps: Deps, *, before: TokenId | None = None, limit: int = 50) -> TokenPage:
@@ -39,7 +37,7 @@ async def page(deps: Deps, *, before: TokenId | None = None, limit: int = 50) ->
     place = await one(deps, before) if before else None
     async with deps.db.reading() as conn:
         rows = await conn.fetch(PAGE, place and place.created_at, place and place.id, limit + 1)
-    found = tuple(_token(row) for row in rows[:limit])
+    found = tuple(token_of(row) for row in rows[:limit])
     return TokenPage(found, found[-1].id if len(rows) > limit else None)
 
 
@@ -48,18 +46,4 @@ async def one(deps: Deps, token_id: TokenId) -> Token:
     row = await deps.db.row(ONE, token_id)
     if row is None:
         raise TokenNotFound(token_id)
-    return _token(row)
-
-
-def _token(row: asyncpg.Record) -> Token:
-    return Token(
-        id=TokenId(row["id"]),
-        name=row["name"],
-        scopes=tuple(row["scopes"]),
-        customer_id=CustomerId(row["customer_id"]) if row["customer_id"] else None,
-        created_at=row["created_at"],
-        created_by=row["created_by"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-        last_used_at=row["last_used_at"],
-    )
+    return token_of(row)

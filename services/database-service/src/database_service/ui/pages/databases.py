@@ -95,7 +95,7 @@ async def _listed(deps: Deps, status: Status | None, level: Level | None) -> _Gr
 
 @routes.get("/databases/{instance_id}")
 async def database(request: Request, visitor: Visits, instance_id: Instance) -> Response:
-    return page("database.html", request, visitor, told=None, **await _seen(request.app.state.deps, instance_id))
+    return page("database.html", request, visitor, told=None, **await _page(request.app.state.deps, instance_id))
 
 
 @routes.get("/parts/databases/{instance_id}")
@@ -103,9 +103,8 @@ async def part(request: Request, visitor: Visits, instance_id: Instance) -> Resp
     return page("parts/database.html", request, visitor, **await _seen(request.app.state.deps, instance_id))
 
 
-async def _seen(deps: Deps, instance_id: str, shown: Allocation | None = None) -> dict[str, object]:
+async def _seen(deps: Deps, instance_id: str) -> dict[str, object]:
     seen = await databases.status(deps, InstanceId(instance_id))
-    growth = await of_database(deps, instance_id)
     trail = await events.page(deps, instance_id=instance_id, limit=EVENTS)
     return {
         "seen": seen,
@@ -113,7 +112,13 @@ async def _seen(deps: Deps, instance_id: str, shown: Allocation | None = None) -
         "plan": seen.database.plan,
         "usage": seen.usage,
         "events": trail.events,
-        **growth,
+    }
+
+
+async def _page(deps: Deps, instance_id: str, shown: Allocation | None = None) -> dict[str, object]:
+    return {
+        **await _seen(deps, instance_id),
+        **await of_database(deps, instance_id),
         "tiers": list(Tier),
         "shown": _texts(shown) if shown else None,
     }
@@ -149,8 +154,8 @@ async def reveal(request: Request, sent: Sends, instance_id: Instance) -> Respon
     try:
         found = await credentials(deps, InstanceId(instance_id), sent.visitor.who)
     except ServiceError as e:
-        return failed("database.html", request, sent.visitor, e, **await _seen(deps, instance_id))
-    return page("database.html", request, sent.visitor, told=None, **await _seen(deps, instance_id, found))
+        return failed("database.html", request, sent.visitor, e, **await _page(deps, instance_id))
+    return page("database.html", request, sent.visitor, told=None, **await _page(deps, instance_id, found))
 
 
 @routes.post("/databases/{instance_id}/{verb}")
@@ -161,7 +166,7 @@ async def do(request: Request, sent: Sends, instance_id: Instance, verb: str) ->
     try:
         operation = await _done(deps, sent, InstanceId(instance_id), verb)
     except ServiceError as e:
-        return failed("database.html", request, sent.visitor, e, **await _seen(deps, instance_id))
+        return failed("database.html", request, sent.visitor, e, **await _page(deps, instance_id))
     return see(f"{PATH}/operations/{operation}" if operation else _where(instance_id))
 
 

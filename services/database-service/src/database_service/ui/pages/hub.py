@@ -7,7 +7,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from database_service.deps import Deps
 from database_service.ui.live import Fleet
-from database_service.ui.parts import Parts
+from database_service.ui.parts import shared
 from database_service.ui.rendering import HEADERS, page
 from database_service.ui.routing import router
 from database_service.ui.visitor import Visits
@@ -28,12 +28,7 @@ async def hub(request: Request, visitor: Visits) -> Response:
 @routes.get("/parts/hub")
 async def part(request: Request, visitor: Visits) -> Response:
     """What of the hub changes."""
-    parts: Parts = request.app.state.hub_parts
-
-    async def made() -> Response:
-        return page("parts/hub.html", request, None, **await _seen(request.app.state.deps))
-
-    return await parts.shown(request, made)
+    return await shared(request, "parts/hub.html", lambda: _seen(request.app.state.deps))
 
 
 @routes.get("/live")

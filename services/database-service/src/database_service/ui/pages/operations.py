@@ -14,7 +14,7 @@ from database_service.domain.errors import InvalidField, ServiceError
 from database_service.domain.ids import OperationId
 from database_service.domain.operations import AT_REST, OVER, State
 from database_service.ui.fields import or_none
-from database_service.ui.parts import Parts
+from database_service.ui.parts import shared
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
@@ -37,21 +37,15 @@ First = Annotated[int | None, Query(ge=1, le=2**30)]
 async def all_operations(
     request: Request, visitor: Visits, state: Of = None, before: Before = operations.NEWEST
 ) -> Response:
-    return page("operations.html", request, visitor, **await _found(request, state, before))
+    return page("operations.html", request, visitor, **await _found(request.app.state.deps, state, before))
 
 
 @routes.get("/parts/operations")
 async def table(request: Request, visitor: Visits, state: Of = None, before: Before = operations.NEWEST) -> Response:
-    parts: Parts = request.app.state.hub_parts
-
-    async def made() -> Response:
-        return page("parts/operations.html", request, None, **await _found(request, state, before))
-
-    return await parts.shown(request, made)
+    return await shared(request, "parts/operations.html", lambda: _found(request.app.state.deps, state, before))
 
 
-async def _found(request: Request, state: State | None, before: int) -> dict[str, object]:
-    deps: Deps = request.app.state.deps
+async def _found(deps: Deps, state: State | None, before: int) -> dict[str, object]:
     at, found = deps.now(), await operations.progress_page(deps, state=state, before=before)
     return {"at": at, "found": found, "state_wanted": state, "before": before, "states": list(State)}
 

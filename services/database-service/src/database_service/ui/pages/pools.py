@@ -20,7 +20,7 @@ from database_service.domain.plans import ServerType
 from database_service.ui.fields import line, named, number, or_none
 from database_service.ui.fleet_map import STATES, written
 from database_service.ui.pages.growth import By, Number, Sort, of_server, residents
-from database_service.ui.parts import Parts
+from database_service.ui.parts import shared
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
@@ -81,27 +81,18 @@ async def pools(request: Request, visitor: Visits, asked: Asks) -> Response:
 @routes.get("/parts/pools")
 async def table(request: Request, visitor: Visits, asked: Asks) -> Response:
     """The table alone."""
-    parts: Parts = request.app.state.hub_parts
-
-    async def made() -> Response:
-        shown = await _table(request.app.state.deps, asked)
-        return page("parts/pools.html", request, None, **shown)
-
-    return await parts.shown(request, made)
+    return await shared(request, "parts/pools.html", lambda: _table(request.app.state.deps, asked))
 
 
 @routes.get("/parts/map")
 async def fleet_map(request: Request, visitor: Visits) -> Response:
-    parts: Parts = request.app.state.hub_parts
-    return await parts.shown(request, lambda: _map(request))
+    return await shared(request, "parts/map.html", lambda: _map(request.app.state.deps))
 
 
-async def _map(request: Request) -> Response:
-    deps: Deps = request.app.state.deps
+async def _map(deps: Deps) -> dict[str, object]:
     at, looks = deps.now(), await fleet.looks(deps, ON_MAP + 1)
     text, shown = written(looks.text, ON_MAP)
-    more = shown < looks.servers
-    return page("parts/map.html", request, None, at=at, map=text, shown=shown, more=more, states=STATES)
+    return {"at": at, "map": text, "shown": shown, "more": shown < looks.servers, "states": STATES}
 
 
 async def _table(deps: Deps, asked: _Asked) -> dict[str, object]:
