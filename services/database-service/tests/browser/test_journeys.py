@@ -223,6 +223,33 @@ async def test_who_is_on_something_that_is_shown_anew_stays_there(operator: Wind
     assert await operator.measure("() => document.querySelector('.wide').scrollLeft") == 40
 
 
+async def test_what_is_offered_follows_the_state_but_not_under_who_is_filling_it_in(
+    operator: Window, scene: Scene
+) -> None:
+    page, cordoned = operator.page, f"/admin/pools/{scene.pool}"
+    offers = {verb: page.get_by_role("button", name=verb, exact=True) for verb in ("Cordon", "Uncordon")}
+    await operator.go(f"/pools/{scene.pool}")
+    await operator.plant()
+    name = page.locator("form[action$='/retire'] input[name=name]")
+    with scene.stack.client() as client:
+        client.post(f"{cordoned}/cordon", {"reason": "for a try"})
+        try:
+            await expect(offers["Uncordon"]).to_be_visible()
+            await expect(offers["Cordon"]).to_have_count(0)
+            await name.fill(scene.pool_name[:3])
+        finally:
+            client.post(f"{cordoned}/uncordon", {})
+        await expect(page.locator("dt").get_by_text("Cordoned", exact=True)).to_have_count(0)  # the page knows
+        await expect(name).to_have_value(scene.pool_name[:3])
+        await expect(offers["Uncordon"]).to_be_visible()
+        await name.fill("")
+        await name.blur()
+        client.post(f"{cordoned}/health-check", {})
+        await expect(offers["Cordon"]).to_be_visible()
+    assert await operator.was_not_loaded_again()
+    assert operator.faults == []
+
+
 async def test_credentials_are_copied_as_they_are(operator: Window, scene: Scene) -> None:
     page = operator.page
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])

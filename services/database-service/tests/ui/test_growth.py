@@ -92,9 +92,9 @@ async def test_databases_of_a_server_are_told_by_size_or_name_a_page_at_a_time(
 
 
 @pytest.mark.parametrize("query", ["?by=week", "?sort=colour", "?number=0", "?number=10001", "?number=x"])
-async def test_what_is_asked_for_and_is_not_there_is_no_page(hub: Hub, pool: Server, query: str) -> None:
+async def test_what_is_asked_for_and_is_not_there_is_refused(hub: Hub, pool: Server, query: str) -> None:
     async with hub.visit() as visitor:
-        assert (await visitor.get(f"/pools/{pool.id}{query}")).status_code == 404
+        assert (await visitor.get(f"/pools/{pool.id}{query}")).status_code == 422
 
 
 async def test_a_database_shows_its_size_day_by_day_and_when_it_will_be_full(

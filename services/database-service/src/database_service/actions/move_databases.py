@@ -13,7 +13,7 @@ from database_service.domain.errors import (
 )
 from database_service.domain.ids import InstanceId, OperationId, ServerId, Who
 from database_service.domain.moves import Move, Terms
-from database_service.domain.operations import OVER, Kind, Operation, State
+from database_service.domain.operations import CAME_TO_NOTHING, OVER, Kind, Operation
 from database_service.domain.plans import ServerType
 from database_service.store import databases, moves, operations, slots
 from database_service.store.pool import Conn
@@ -122,8 +122,7 @@ def _key_meant(keys: Sequence[str], tried: operations.Keyed | None) -> str:
     """That of the last attempt, or the next one's where that came to nothing."""
     if tried is None:
         return keys[0]
-    came_to_nothing = tried.operation.state in (State.FAILED, State.CANCELLED)
-    return keys[min(keys.index(tried.key) + came_to_nothing, len(keys) - 1)]
+    return keys[min(keys.index(tried.key) + (tried.operation.state in CAME_TO_NOTHING), len(keys) - 1)]
 
 
 async def _to_take_back(conn: Conn, operation_id: OperationId) -> Sequence[Move]:

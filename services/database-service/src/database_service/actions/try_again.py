@@ -11,12 +11,10 @@ from database_service.domain.databases import Status as DatabaseStatus
 from database_service.domain.errors import NothingToRetry, OperationNotFound
 from database_service.domain.ids import DatabaseId, OperationId, ServerId, Who
 from database_service.domain.moves import Move
-from database_service.domain.operations import ON_SERVERS, Kind, Operation, State, Step, StepState
+from database_service.domain.operations import CAME_TO_NOTHING, ON_SERVERS, Kind, Operation, Step, StepState
 from database_service.domain.servers import Status as ServerStatus
 from database_service.store import moves, operations, servers
 from database_service.store.pool import Conn
-
-_CAME_TO_NOTHING = (State.FAILED, State.CANCELLED)
 
 
 async def try_again(deps: Deps, operation_id: OperationId, who: Who) -> Operation:
@@ -40,7 +38,7 @@ async def _of(conn: Conn, operation_id: OperationId) -> Operation:
     operation = await operations.get(conn, operation_id)
     if operation is None:
         raise OperationNotFound(operation_id)
-    if operation.state not in _CAME_TO_NOTHING:
+    if operation.state not in CAME_TO_NOTHING:
         raise NothingToRetry(
             f"The operation {operation_id} is {operation.state}; one that failed or was cancelled can be tried again."
         )

@@ -77,6 +77,7 @@ INDEPENDENT = frozenset({Kind.DRAIN, Kind.REBALANCE, Kind.ROLLBACK})
 
 OVER = frozenset(state for state, after in TRANSITIONS.items() if not after)
 AT_REST = OVER | {State.PAUSED}
+CAME_TO_NOTHING = frozenset({State.FAILED, State.CANCELLED})
 IN_HAND = frozenset({StepState.RUNNING, StepState.UNDOING})
 _ENDS_OF_WISHES: Mapping[Wish, State] = {Wish.PAUSE: State.PAUSED, Wish.CANCEL: State.CANCELLED}
 

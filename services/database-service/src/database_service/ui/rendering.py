@@ -58,9 +58,19 @@ def page(
     template: str, request: Request, visitor: Visitor | None, status: int = 200, /, **shown: object
 ) -> HTMLResponse:
     """A whole page, or a part of one. A name that a template asks for and nobody gave is an error."""
-    csrf = partial(_csrf, visitor) if visitor else None
-    html = _environment().get_template(template).render(visitor=visitor, path=request.url.path, csrf=csrf, **shown)
+    given: dict[str, object] = {
+        "visitor": visitor,
+        "path": request.url.path,
+        "csrf": partial(_csrf, visitor) if visitor else None,
+        "entered": _nothing_entered,
+    }
+    html = _environment().get_template(template).render(given | shown)
     return HTMLResponse(html, status, dict(HEADERS))
+
+
+def _nothing_entered(action: str, name: str) -> str:
+    """A form is empty unless it comes back refused (`routing.failed`)."""
+    return ""
 
 
 def _csrf(visitor: Visitor) -> Markup:

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from database_service.domain.errors import ServiceError
 from database_service.ui.rendering import HEADERS, page
 from database_service.ui.session import PATH
-from database_service.ui.visitor import Forged, Garbled, NotSignedIn, Visitor, seen
+from database_service.ui.visitor import Forged, Form, Garbled, NotSignedIn, seen
 
 SIGN_IN = f"{PATH}/sign-in"
 StatusOf = Callable[[ServiceError], int]
@@ -29,17 +29,25 @@ class _PageRoute(APIRoute):
             except NotSignedIn:
                 return _to_sign_in(request)
             except Forged as e:
-                return page("error.html", request, seen(request), 403, title="Forbidden", told=str(e.__doc__))
+                return error_page(request, 403, str(e.__doc__))
             except Garbled as e:
-                return page("error.html", request, seen(request), 400, title=title(400), told=str(e.__doc__))
-            except RequestValidationError:
-                return page("error.html", request, seen(request), 404, title="Not found", told="There is no such page.")
+                return error_page(request, 400, str(e.__doc__))
+            except RequestValidationError as e:
+                return _misread(request, e)
             except ServiceError as e:
                 status_of: StatusOf = request.app.state.hub_status_of
-                status = status_of(e)
-                return page("error.html", request, seen(request), status, title=title(status), told=str(e))
+                return error_page(request, status_of(e), str(e))
 
         return handled
+
+
+def _misread(request: Request, error: RequestValidationError) -> Response:
+    """No page is at an address that reads like none; what is asked of one may be wrong, and is named."""
+    asked = [(str(each["loc"][-1]), each["msg"]) for each in error.errors() if each["loc"][0] == "query"]
+    if len(asked) < len(error.errors()):
+        return error_page(request, 404, "There is no such page.")
+    told = " ".join(f"{name!r} in the address is wrong: {what[:1].lower()}{what[1:]}." for name, what in asked)
+    return error_page(request, 422, told, request.url.path)
 
 
 def router() -> APIRouter:
@@ -62,8 +70,8 @@ def beyond(pages: Sequence[APIRoute]) -> APIRouter:
         if request.method == "GET" and path.endswith("/"):
             return see(path.rstrip("/"))
         if not known:
-            return page("error.html", request, None, 404, title=title(404), told="There is no such page.")
-        answer = page("error.html", request, None, 405, title=title(405), told="Nothing here is asked like that.")
+            return error_page(request, 404, "There is no such page.")
+        answer = error_page(request, 405, "Nothing here is asked like that.")
         answer.headers["Allow"] = ", ".join(sorted(known))
         return answer
 
@@ -85,10 +93,19 @@ def see(where: str) -> RedirectResponse:
     return RedirectResponse(where, 303, dict(HEADERS))
 
 
-def failed(template: str, request: Request, visitor: Visitor, error: ServiceError, /, **shown: object) -> Response:
-    """The page that a form was on, with what was wrong with it."""
+def error_page(request: Request, status: int, told: str, instead: str | None = None) -> Response:
+    """`instead` is where to go from here, beside the hub."""
+    return page("error.html", request, seen(request), status, title=title(status), told=told, instead=instead)
+
+
+def failed(template: str, request: Request, sent: Form, error: ServiceError, /, **shown: object) -> Response:
+    """The page that a form was on, with what was wrong with it, and in the form what was entered."""
     status_of: StatusOf = request.app.state.hub_status_of
-    return page(template, request, visitor, status_of(error), told=str(error), **shown)
+
+    def entered(action: str, name: str) -> str:
+        return sent.fields.get(name, "") if action == request.url.path else ""
+
+    return page(template, request, sent.visitor, status_of(error), told=str(error), entered=entered, **shown)
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Path, Query, Request
@@ -15,20 +15,24 @@ from database_service.actions.release import protect, release, undelete
 from database_service.actions.rotate import rotate
 from database_service.auth.scopes import Scope
 from database_service.deps import Deps
+from database_service.domain import verbs
 from database_service.domain.answers import Allocation
 from database_service.domain.credentials import env, psql, uri
 from database_service.domain.databases import Status
 from database_service.domain.errors import InvalidField, ServiceError
 from database_service.domain.ids import CALLER_ID_PATTERN, InstanceId, OperationId
-from database_service.domain.plans import Tier
+from database_service.domain.plans import ServerType, Tier
 from database_service.domain.usage import Level
+from database_service.domain.verbs import OfDatabase
 from database_service.ui.fields import beginning, line, named, or_none
+from database_service.ui.offers import Offered, has_changed
 from database_service.ui.pages.growth import of_database
 from database_service.ui.rendering import page
 from database_service.ui.routing import failed, router, see
 from database_service.ui.session import PATH
-from database_service.ui.visitor import Form, Sends, Visits
+from database_service.ui.visitor import Form, Sends, Visitor, Visits
 from database_service.views import databases, events, search
+from database_service.views.databases import DatabaseView
 from database_service.views.search import By, Found
 
 DATABASES = f"{PATH}/databases"
@@ -95,15 +99,18 @@ async def _listed(deps: Deps, status: Status | None, level: Level | None) -> _Gr
 
 @routes.get("/databases/{instance_id}")
 async def database(request: Request, visitor: Visits, instance_id: Instance) -> Response:
-    return page("database.html", request, visitor, told=None, **await _page(request.app.state.deps, instance_id))
+    shown = await _page(request.app.state.deps, visitor, instance_id)
+    return page("database.html", request, visitor, told=None, **shown)
 
 
 @routes.get("/parts/databases/{instance_id}")
-async def part(request: Request, visitor: Visits, instance_id: Instance) -> Response:
-    return page("parts/database.html", request, visitor, **await _seen(request.app.state.deps, instance_id))
+async def part(request: Request, visitor: Visits, instance_id: Instance, offered: Offered = None) -> Response:
+    """What of the page changes by itself; of its forms, which somebody may be filling in, only if others are to be `offered`."""
+    shown = await _seen(request.app.state.deps, visitor, instance_id)
+    return page("parts/database.html", request, visitor, **shown, changed=has_changed(visitor, offered, shown["verbs"]))
 
 
-async def _seen(deps: Deps, instance_id: str) -> dict[str, object]:
+async def _seen(deps: Deps, visitor: Visitor, instance_id: str) -> dict[str, Any]:
     seen = await databases.status(deps, InstanceId(instance_id))
     trail = await events.page(deps, instance_id=instance_id, limit=EVENTS)
     return {
@@ -112,14 +119,25 @@ async def _seen(deps: Deps, instance_id: str) -> dict[str, object]:
         "plan": seen.database.plan,
         "usage": seen.usage,
         "events": trail.events,
+        "verbs": _verbs(visitor, seen.database),
+        "tiers": list(Tier),
     }
 
 
-async def _page(deps: Deps, instance_id: str, shown: Allocation | None = None) -> dict[str, object]:
+def _verbs(visitor: Visitor, database: DatabaseView) -> Sequence[OfDatabase]:
+    found = verbs.of_database(Status(database.status), ServerType(database.server_type), protected=database.protected)
+    return [verb for verb in found if _scope_for(verb) in visitor.caller.scopes]
+
+
+def _scope_for(verb: str) -> Scope:
+    return Scope.DATABASES_SECRETS if verb == OfDatabase.REVEAL else Scope.DATABASES_WRITE
+
+
+async def _page(deps: Deps, visitor: Visitor, instance_id: str, shown: Allocation | None = None) -> dict[str, object]:
     return {
-        **await _seen(deps, instance_id),
+        **await _seen(deps, visitor, instance_id),
         **await of_database(deps, instance_id),
-        "tiers": list(Tier),
+        "changed": False,
         "shown": _texts(shown) if shown else None,
     }
 
@@ -150,23 +168,25 @@ def _texts(shown: Allocation) -> _Shown:
 async def reveal(request: Request, sent: Sends, instance_id: Instance) -> Response:
     """The page with the newest credentials on it. An event says who looked."""
     deps: Deps = request.app.state.deps
-    sent.visitor.caller.must_hold((Scope.DATABASES_SECRETS,))
+    sent.visitor.caller.must_hold((_scope_for(OfDatabase.REVEAL),))
     try:
         found = await credentials(deps, InstanceId(instance_id), sent.visitor.who)
     except ServiceError as e:
-        return failed("database.html", request, sent.visitor, e, **await _page(deps, instance_id))
-    return page("database.html", request, sent.visitor, told=None, **await _page(deps, instance_id, found))
+        return failed("database.html", request, sent, e, **await _page(deps, sent.visitor, instance_id))
+    return page(
+        "database.html", request, sent.visitor, told=None, **await _page(deps, sent.visitor, instance_id, found)
+    )
 
 
 @routes.post("/databases/{instance_id}/{verb}")
 async def do(request: Request, sent: Sends, instance_id: Instance, verb: str) -> Response:
     """What takes it away asks for its instance; where it cannot be done, the page says why."""
     deps: Deps = request.app.state.deps
-    sent.visitor.caller.must_hold((Scope.DATABASES_WRITE,))
+    sent.visitor.caller.must_hold((_scope_for(verb),))
     try:
         operation = await _done(deps, sent, InstanceId(instance_id), verb)
     except ServiceError as e:
-        return failed("database.html", request, sent.visitor, e, **await _page(deps, instance_id))
+        return failed("database.html", request, sent, e, **await _page(deps, sent.visitor, instance_id))
     return see(f"{PATH}/operations/{operation}" if operation else _where(instance_id))
 
 

@@ -40,7 +40,7 @@ async def offer(request: Request, sent: Sends, drift_id: UUID) -> Response:
     try:
         offered = await remove_drift.offer(deps, DriftId(drift_id))
     except ServiceError as e:
-        return failed("drift.html", request, sent.visitor, e, found=await drift.page(deps))
+        return failed("drift.html", request, sent, e, found=await drift.page(deps))
     return page("drift_offer.html", request, sent.visitor, offer=offered)
 
 
@@ -50,5 +50,5 @@ async def confirm(request: Request, sent: Sends, drift_id: UUID) -> Response:
     try:
         await remove_drift.confirm(deps, DriftId(drift_id), sent.fields.get("confirmation", ""), sent.visitor.who)
     except ServiceError as e:
-        return failed("drift.html", request, sent.visitor, e, found=await drift.page(deps))
+        return failed("drift.html", request, sent, e, found=await drift.page(deps))
     return see(DRIFT)

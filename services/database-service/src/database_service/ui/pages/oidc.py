@@ -33,8 +33,7 @@ from database_service.observability import metrics
 from database_service.secretbox import SecretBox
 from database_service.ui import sealing, session
 from database_service.ui.pages.signing_in import ours
-from database_service.ui.rendering import page
-from database_service.ui.routing import SIGN_IN, StatusOf, router, see, title
+from database_service.ui.routing import SIGN_IN, StatusOf, error_page, router, see
 from database_service.ui.session import PATH, begin
 from database_service.ui.visitor import comes_from_us, is_secure
 
@@ -139,7 +138,7 @@ def _failed(request: Request, error: SignInFailed | ServiceError) -> Response:
     log.info("hub.sign_in_failed", why=error.code, told=str(error))
     status_of: StatusOf = request.app.state.hub_status_of
     status = _STATUS[type(error)] if isinstance(error, SignInFailed) else status_of(error)
-    return page("error.html", request, None, status, title=title(status), told=str(error))
+    return error_page(request, status, str(error))
 
 
 _STATUS: Mapping[type[SignInFailed], int] = {

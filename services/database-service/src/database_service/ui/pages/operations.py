@@ -10,9 +10,10 @@ from database_service.actions import steer_operation
 from database_service.actions.move_databases import roll_back
 from database_service.actions.try_again import try_again
 from database_service.deps import Deps
+from database_service.domain import verbs
 from database_service.domain.errors import InvalidField, ServiceError
 from database_service.domain.ids import OperationId
-from database_service.domain.operations import AT_REST, OVER, State
+from database_service.domain.operations import OVER, Kind, State
 from database_service.ui.fields import or_none
 from database_service.ui.parts import shared
 from database_service.ui.rendering import page
@@ -75,7 +76,7 @@ async def _one(deps: Deps, operation_id: UUID, first: int | None = None) -> dict
         "stays": first,
         "most": STEPS,
         "over": found.operation.state in OVER,
-        "rests": found.operation.state in AT_REST,
+        "verbs": verbs.of_operation(Kind(found.operation.kind), State(found.operation.state)),
     }
 
 
@@ -100,5 +101,5 @@ async def steer(request: Request, sent: Sends, operation_id: UUID, verb: str) ->
             case _:
                 raise InvalidField("verb", "is none that an operation knows")
     except ServiceError as e:
-        return failed("operation.html", request, sent.visitor, e, **await _one(deps, operation_id))
+        return failed("operation.html", request, sent, e, **await _one(deps, operation_id))
     return see(f"{OPERATIONS}/{where}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -13,12 +13,15 @@ from database_service.actions import cordon_server, move_databases, retire_serve
 from database_service.actions.check_server import check
 from database_service.actions.order_server import order_pool
 from database_service.deps import Deps
+from database_service.domain import verbs
 from database_service.domain.errors import InvalidField, ServiceError
 from database_service.domain.growth import Stretch
 from database_service.domain.ids import ServerId
 from database_service.domain.plans import ServerType
+from database_service.domain.servers import Status
 from database_service.ui.fields import line, named, number, or_none
 from database_service.ui.fleet_map import STATES, written
+from database_service.ui.offers import Offered, has_changed
 from database_service.ui.pages.growth import By, Number, Sort, of_server, residents
 from database_service.ui.parts import shared
 from database_service.ui.rendering import page
@@ -43,7 +46,7 @@ ORDERS: Mapping[servers.Order, str] = {
 
 routes = router()
 
-Status = Annotated[servers.Shown | None, or_none, Query()]
+InState = Annotated[servers.Shown | None, or_none, Query()]
 Kind = Annotated[ServerType | None, or_none, Query()]
 InOrder = Annotated[servers.Order, Query()]
 
@@ -64,7 +67,7 @@ class _Asked:
 
 
 async def _asked(
-    status: Status = None, server_type: Kind = None, sort: InOrder = servers.Order.MADE, number: Number = 1
+    status: InState = None, server_type: Kind = None, sort: InOrder = servers.Order.MADE, number: Number = 1
 ) -> _Asked:
     return _Asked(status, server_type, sort, number)
 
@@ -119,7 +122,7 @@ async def order(request: Request, sent: Sends) -> Response:
             deps, sent.visitor.who, max_instances=number(sent.fields, "max_instances", 1, MOST_SLOTS)
         )
     except ServiceError as e:
-        return failed("pools.html", request, sent.visitor, e, **await _table(deps, _Asked()))
+        return failed("pools.html", request, sent, e, **await _table(deps, _Asked()))
     return see(f"{POOLS}/{server.id}")
 
 
@@ -143,12 +146,13 @@ async def pool(
 
 
 @routes.get("/parts/pools/{server_id}")
-async def pool_part(request: Request, visitor: Visits, server_id: UUID) -> Response:
-    """What of the page changes by itself; not its forms, which somebody may be filling in."""
-    return page("parts/pool.html", request, visitor, **await _server(request.app.state.deps, server_id))
+async def pool_part(request: Request, visitor: Visits, server_id: UUID, offered: Offered = None) -> Response:
+    """What of the page changes by itself; of its forms, which somebody may be filling in, only if others are to be `offered`."""
+    shown = await _server(request.app.state.deps, server_id)
+    return page("parts/pool.html", request, visitor, **shown, changed=has_changed(visitor, offered, shown["verbs"]))
 
 
-async def _server(deps: Deps, server_id: UUID) -> dict[str, object]:
+async def _server(deps: Deps, server_id: UUID) -> dict[str, Any]:
     server = await servers.one(deps, ServerId(server_id))
     trail = await events.page(deps, subject_id=server_id, limit=EVENTS)
     facts = dict(server.facts)
@@ -158,6 +162,7 @@ async def _server(deps: Deps, server_id: UUID) -> dict[str, object]:
         "facts": sorted(facts.items()),
         "settings": sorted(settings.items()) if isinstance(settings, dict) else (),
         "events": trail.events,
+        "verbs": verbs.of_server(Status(server.status), ServerType(server.server_type), cordoned=server.cordoned),
     }
 
 
@@ -168,6 +173,7 @@ async def _page(
         **await _server(deps, server_id),
         **await of_server(deps, server_id, by),
         **await residents(deps, server_id, sort, number),
+        "changed": False,
     }
 
 
@@ -193,5 +199,5 @@ async def do(request: Request, sent: Sends, server_id: UUID, verb: str) -> Respo
             case _:
                 raise InvalidField("verb", "is none that a server knows")
     except ServiceError as e:
-        return failed("pool.html", request, sent.visitor, e, **await _page(deps, server_id))
+        return failed("pool.html", request, sent, e, **await _page(deps, server_id))
     return see(f"{POOLS}/{server_id}")

@@ -48,7 +48,7 @@ async def issue_one(request: Request, sent: Sends) -> Response:
     try:
         made, text = await _issued(deps, sent)
     except ServiceError as e:
-        return failed("tokens.html", request, sent.visitor, e, new=None, **await _shown(deps))
+        return failed("tokens.html", request, sent, e, new=None, **await _shown(deps))
     return page("tokens.html", request, sent.visitor, 201, told=None, new=(made, text.reveal()), **await _shown(deps))
 
 
@@ -80,5 +80,5 @@ async def revoke_one(request: Request, sent: Sends, token_id: UUID) -> Response:
         named(sent.fields, meant.name)
         await revoke(deps, meant.id, sent.visitor.who)
     except ServiceError as e:
-        return failed("tokens.html", request, sent.visitor, e, new=None, **await _shown(deps))
+        return failed("tokens.html", request, sent, e, new=None, **await _shown(deps))
     return see(TOKENS)

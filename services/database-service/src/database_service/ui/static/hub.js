@@ -185,6 +185,12 @@ function sendableAgain() {
   sent.clear();
 }
 
+// Forms are replaced where others are to be offered, but not under somebody's hands: they come with the next change.
+function inUse(part) {
+  const touched = (field) => field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+  return part.contains(document.activeElement) || [...part.querySelectorAll("form input")].some(touched);
+}
+
 function fit(part) {
   for (const figure of part.querySelectorAll("figure.map")) draw(figure);
   reachable(part);
@@ -212,6 +218,9 @@ document.addEventListener("DOMContentLoaded", () => {
       event.target.textContent = "Copied";
       event.target.removeAttribute("aria-label");
     });
+  });
+  document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
+    if (inUse(event.detail.target)) event.detail.shouldSwap = false;
   });
   document.body.addEventListener("htmx:beforeSwap", (event) => keep(event.detail.target));
   document.body.addEventListener("htmx:afterSwap", (event) => {
