@@ -78,6 +78,27 @@ async def test_who_fills_the_table_of_locks_is_ended_and_others_write_again(smal
         await quiet.execute("INSERT INTO t VALUES (1); COMMIT")
 
 
+async def test_who_fills_the_table_of_locks_right_after_roles_were_changed_is_ended_too(small: House) -> None:
+    """Whoever ends a session has to know its role, and forgets all roles when any of them is changed."""
+    bullies = [await small.tenant(ROOMY) for _ in range(2)]
+    async with small.inside(bullies[0]) as storm, small.inside(bullies[1]) as another:
+        assert await enforced(small, *bullies) == []
+        conn = await asyncpg.connect(small.cluster.dsn())
+        for bully in bullies:
+            await conn.execute(f'ALTER ROLE "{bully.logins[0].role}" CONNECTION LIMIT 7')
+        await conn.close()
+        await another.execute(f"SELECT count(pg_advisory_lock(-n)) FROM generate_series(1, {int(LOCKS * 0.4)}) n")
+        with pytest.raises(asyncpg.OutOfMemoryError):
+            await storm.execute("SELECT count(pg_advisory_lock(n)) FROM generate_series(1, 1000000) n")
+        assert len(await enforced(small, *bullies)) == 2
+        for conn in (storm, another):
+            with pytest.raises(ENDED):
+                await conn.execute("SELECT 1")
+        await until(lambda: _gone(small, bullies[0]))
+        await until(lambda: _gone(small, bullies[1]))
+        assert await enforced(small, *bullies) == []
+
+
 async def test_sessions_that_hold_too_many_locks_together_go_until_the_rest_fits(small: House) -> None:
     bully = await small.tenant(ROOMY)
     async with small.inside(bully) as one, small.inside(bully) as two, small.inside(bully) as three:

@@ -1,6 +1,7 @@
 """Limits also for who switched them off, and for what PostgreSQL has no limit for: somebody looks from outside."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import asyncpg
 
@@ -82,9 +83,16 @@ doomed AS MATERIALIZED (
 )
 SELECT role, database, s, what, together, most, pg_terminate_backend(pid) FROM doomed JOIN sessions USING (pid)
 """
-"""Of a database that has too much, those go that have most of it, until the rest fits. Ending stands in no WHERE, as above.
+"""Of a database that has too much, those go that have most of it, until the rest fits. Ending stands in no WHERE, as above."""
 
-pg_get_userbyid has this session remember each role, which _END_STORM lives on."""
+ROOM, PIECE = 128, 32
+"""Places in the table of locks that a session which looks keeps for the moment in which there are no others; and how many of them
+it gives back at once, so that it can try again where somebody else took them."""
+
+_KEEP_ROOM = """
+SELECT count(pg_try_advisory_lock(pg_backend_pid(), n)) FROM generate_series(1, $1::int) AS n
+WHERE n NOT IN (SELECT objid::int8 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())
+"""
 
 _END_STORM = """
 WITH locks_most AS (
@@ -96,12 +104,15 @@ doomed AS MATERIALIZED (
     SELECT pid, used AS together, most, usesysid, datid, extract(epoch FROM clock_timestamp() - query_start)::float8 AS s
     FROM held JOIN pg_stat_get_activity(NULL) AS activity USING (pid) CROSS JOIN locks_most WHERE used > most
 )
-SELECT pg_get_userbyid(usesysid)::text AS role, datid::text AS database, s, 'locks' AS what, together, most,
-       pg_terminate_backend(pid)
+SELECT CASE WHEN (SELECT count(pg_advisory_unlock(pg_backend_pid(), n)) FROM generate_series($2::int, $3::int) AS n) > 0
+            THEN pg_terminate_backend(pid) END,
+       pg_get_userbyid(usesysid)::text AS role, datid::text AS database, s, 'locks' AS what, together, most
 FROM doomed
 """
 """When the table of locks is full nobody can log in, and whoever reads a catalog that all databases share needs a lock. A session
-that was there before and reads none of them can still end who filled it; so a database is told by its number."""
+that was there before and reads none of them finds who filled it. Ending that one takes its role, which is in such a catalog: so
+the room that was kept (_KEEP_ROOM) is given back at the last moment, in the same row, and those who fill the table do not come in
+between. A database is told by its number."""
 
 
 async def end_overruns(session: Session, limits: Mapping[str, Limits]) -> Sequence[Overrun]:
@@ -116,9 +127,18 @@ async def end_overruns(session: Session, limits: Mapping[str, Limits]) -> Sequen
     try:
         late = await session.ending(_END_OVERRUNS, roles, statement_s, idle_s, transaction_s, GRACE_S)
         hogs = await session.ending(_END_HOGS, roles, temp_bytes, LOCKS_SHARE, QUEUE_SHARE)
+        await session.rows(_KEEP_ROOM, ROOM)
     except asyncpg.OutOfMemoryError:
-        return [*map(_hog, await session.ending(_END_STORM, LOCKS_SHARE))]
+        return [*map(_hog, await _end_storm(session))]
     return [*map(_late, late), *map(_hog, hogs)]
+
+
+async def _end_storm(session: Session) -> Sequence[asyncpg.Record]:
+    """Raises OutOfMemoryError where all the room that was kept is taken, and nobody known has too much."""
+    for first in range(1, ROOM - PIECE + 1, PIECE):
+        with suppress(asyncpg.OutOfMemoryError):
+            return await session.ending(_END_STORM, LOCKS_SHARE, first, first + PIECE - 1)
+    return await session.ending(_END_STORM, LOCKS_SHARE, ROOM - PIECE + 1, ROOM)
 
 
 def _late(row: asyncpg.Record) -> Overrun:
