@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass, field
 import uvloop
 
 from bench.system import HOST, REPOSITORY
+from database_service.ui.parts import TOLD
 
 LIVE = "/admin/live"
 DELAY_S = 0.2
-"""As `hx-trigger="sse:fleet delay:200ms"` says."""
+"""As `hx-trigger="fleet from:body delay:200ms"` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +80,17 @@ class _Browser:
         self.told = asyncio.Event()
 
     async def run(self) -> None:
-        """The first event is how it is when the page was loaded: htmx asks for the parts then as well."""
+        """The first event is how it is when the page was loaded: the page's script asks for the parts then as well."""
         reader, writer = await asyncio.open_connection(HOST, self._opened.port)
         try:
             writer.write(_request(self._opened, LIVE))
             while line := await reader.readline():
                 if line.startswith(b"event: fleet"):
+                    told = (await reader.readline()).removeprefix(b"data: ").strip().decode()
                     self._seen.told += 1
                     self.told.set()
                     for part in self._parts:
-                        part.changed()
+                        part.changed(told)
             self._seen.ended += 1
         finally:
             writer.close()
@@ -106,9 +108,11 @@ class _Part:
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
         self._again = False
+        self._told = ""
         self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    def changed(self) -> None:
+    def changed(self, told: str) -> None:
+        self._told = told
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(DELAY_S, self._ask)
@@ -126,7 +130,7 @@ class _Part:
 
     async def _fetch(self) -> None:
         reader, writer = await self._connected()
-        writer.write(_request(self._opened, self._path))
+        writer.write(_request(self._opened, self._path, {TOLD: self._told}))
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:  # it was idle for too long, and closed as the request was on its way
@@ -159,8 +163,8 @@ class _Part:
             self._connection[1].close()
 
 
-def _request(opened: Open, path: str) -> bytes:
-    headers = {"Host": HOST, "HX-Request": "true", **opened.headers}
+def _request(opened: Open, path: str, more: Mapping[str, str] | None = None) -> bytes:
+    headers = {"Host": HOST, "HX-Request": "true", **opened.headers, **(more or {})}
     return "\r\n".join([f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), "", ""]).encode()
 
 

@@ -27,6 +27,9 @@ class Past:
     gone: int
     large: int
     """Databases on the largest server."""
+    hours: int
+    days: int
+    """So far back it is known what every server had, by the hour and by the day, and every database in use by the day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +203,25 @@ FROM (SELECT id, server_id, n, n % 90000000 AS level_bytes,
         CASE WHEN n % 1000 = 0 THEN 'stopped' WHEN n % 100 = 1 THEN 'warning' ELSE 'ok' END AS level
       FROM (SELECT id, server_id, row_number() OVER () AS n FROM databases WHERE status = 'ready') numbered) each"""
 
+# One in four hundred will be full within two weeks.
+_SERVER_GROWTH = """
+INSERT INTO server_history (server_id, hours, at, databases, slots, connections, size_bytes, full_on)
+SELECT id, hours, date_trunc(unit, now()) - n * ('1 ' || unit)::interval, greatest(50 - n * hours / 48, 0),
+  greatest(52 - n * hours / 48, 0), (seq * 7 + n) % 300, greatest(50 - n * hours / 48, 0) * 20000000::bigint,
+  CASE WHEN hours = 24 AND n = 0 AND seq % 400 = 9 THEN current_date + (seq % 14)::int END
+FROM servers CROSS JOIN (VALUES (1, 'hour', {hours}), (24, 'day', {days})) AS stretch (hours, unit, most)
+CROSS JOIN LATERAL generate_series(0, most) n"""
+
+# One in a thousand will be.
+_DATABASE_GROWTH = """
+INSERT INTO database_history (database_id, last_day, sizes, full_on)
+SELECT database_id, current_date, ARRAY(SELECT (size_bytes * (1 - n / 100.0))::real FROM generate_series({days}, 0, -1) n),
+  CASE WHEN transactions % 1000 = 5 THEN current_date + (transactions % 14)::int END
+FROM usage"""
+
 _STATEMENTS: Sequence[str] = (
     _HEALTH, _LARGE_SERVER, _CLAIMED, _SERVER_EVENTS, _TOKENS, _REQUESTS, _OPERATIONS, _STEPS, _MOVES, _OPERATION_EVENTS, _DRIFT,
-    _LOOK, _TOMBSTONES, _USAGE,
+    _LOOK, _TOMBSTONES, _USAGE, _SERVER_GROWTH, _DATABASE_GROWTH,
 )  # fmt: skip
 
 _LANDMARKS = """

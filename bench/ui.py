@@ -101,13 +101,15 @@ def _large(given: Options) -> Size:
         claimed=given.size(20_000, 50),
         gone=given.size(50_000, 50),
         large=given.size(5_000, 60),
+        hours=given.size(14 * 24, 48),
+        days=given.size(90, 10),
     )
     return Size(given.size(20_000, 100), given.size(1_000_000, 3_000), _spares(given), past)
 
 
 def _small(given: Options) -> Size:
     """One of everything that has a page, and a server for it."""
-    return Size(16, 50, 1, Past(3, 1, 30, 1, 1, 1, 1, 1, 1))
+    return Size(16, 50, 1, Past(3, 1, 30, 1, 1, 1, 1, 1, 1, 1, 1))
 
 
 # -- two control planes -----------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ async def _plane(report: Report, system: System, control: Postgres, broker: str,
 
 _TOLD = (
     *("servers", "databases", "slots", "usage", "events", "requests", "operations", "operation_steps", "drift"),
-    "tokens",
+    *("tokens", "server_history", "database_history"),
 )
 
 
@@ -191,6 +193,9 @@ async def _places(conn: rows.Connection, found: Landmarks) -> Pages:
             "part: map": "/parts/map?n={i}",
             "a full server": f"/pools/{found.full_server}",
             "part: a full server": f"/parts/pools/{found.full_server}",
+            "part: growth of a server by the hour": f"/parts/pools/{found.full_server}/growth",
+            "part: growth of a server by the day": f"/parts/pools/{found.full_server}/growth?by=day",
+            "part: databases of a large server": f"/parts/pools/{found.large_server}/databases?number=50",
             "a large server": f"/pools/{found.large_server}",
             "part: a large server": f"/parts/pools/{found.large_server}",
             "look for a database": "/databases",
@@ -204,6 +209,7 @@ async def _places(conn: rows.Connection, found: Landmarks) -> Pages:
             "plans": "/plans",
             "a database": f"/databases/{found.full_instance}",
             "part: a database": f"/parts/databases/{found.full_instance}",
+            "part: growth of a database": f"/parts/databases/{found.full_instance}/growth",
             "operations": "/operations",
             "part: operations": "/parts/operations?n={i}",
             "operations, state=failed": "/operations?state=failed",
