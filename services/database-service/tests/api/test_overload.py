@@ -209,6 +209,29 @@ async def test_a_flood_of_tokens_nobody_holds_costs_no_query_each_and_shuts_out_
         assert (await web.client.get("/admin/stats")).status_code == 200
 
 
+async def test_who_was_let_in_while_another_token_was_revoked_is_no_stranger(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = store.find
+    async with open_web(house, Door(strangers=Pace(0.001, 1))) as web:
+        other, _ = await web.token()
+
+        async def found_before_a_revocation(*args: object) -> object:
+            found = await find(*args)  # type: ignore[arg-type]
+            with house.deps.changes.watch(TOKEN_CHANGED, "*") as heard:
+                await revoke(house.deps, other.id, WHO)
+                await asyncio.wait_for(heard.wait(), SOON_S)
+            await asyncio.sleep(0)  # what is read now may be old, and is not remembered
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "find", found_before_a_revocation)
+            assert (await web.client.get("/admin/stats")).status_code == 200
+        nobodys = {"Authorization": f"Bearer dbs_{0:040}"}
+        assert [(await web.client.get("/admin/stats", headers=nobodys)).status_code for _ in range(2)] == [401, 429]
+        assert (await web.client.get("/admin/stats")).status_code == 200
+
+
 async def test_many_requests_with_a_token_that_is_not_remembered_are_one_look(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:

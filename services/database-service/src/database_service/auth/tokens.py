@@ -162,16 +162,16 @@ class Tokens:
         token = found.token
         caller = Caller(token.id, token.name, frozenset(token.scopes), token.customer_id, token.expires_at)
         known = _Remembered(token, caller, time.monotonic() + self._remember_s)
+        self._acquaint(key)
         # A revocation that was heard while we read may be newer than what we read.
         if generation == self._generation:
-            self._remember(key, known)
+            self._remembered[key] = known
         return known
 
-    def _remember(self, key: bytes, known: _Remembered) -> None:
+    def _acquaint(self, key: bytes) -> None:
         if len(self._familiar) >= _MOST_REMEMBERED:
             self._remembered.clear()
             self._familiar.clear()
-        self._remembered[key] = known
         self._familiar.add(key)
 
     async def _forget_when_changed(self) -> None:
