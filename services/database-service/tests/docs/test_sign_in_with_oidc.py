@@ -40,7 +40,7 @@ async def test_what_the_page_says_to_set_lets_people_in(folder: Path, monkeypatc
                 link = re.search(r'href="([^"]+)">Sign in with Example Inc\.<', page.text)
                 assert link
                 came = await browser.get(link[1])
-            assert (came.status_code, str(came.url)) == (200, f"{home}/admin/events")
+            assert (came.status_code, str(came.url)) == (200, f"{home}/admin/events"), came.text
             assert '<span class="who">oidc:anna/24400320</span>' in came.text
             assert provider.asked["/authorize"] == 1
             log = "".join(file.read_text() for file in (system.data / "logs").iterdir())
