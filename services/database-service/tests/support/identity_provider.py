@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote_plus, urlencode
+from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 import uvicorn
 from joserfc import jwt
@@ -130,8 +130,7 @@ class IdentityProvider:
         return RedirectResponse(f"{self.redirect_uri}?{urlencode(told)}", 302)
 
     async def _token(self, request: Request) -> Response:
-        async with request.form() as form:
-            given = {name: str(value) for name, value in form.items()}
+        given = dict(parse_qsl((await request.body()).decode()))
         if self._client(request, given) != (CLIENT, SECRET):
             return JSONResponse({"error": "invalid_client"}, 401)
         asked = self._codes.pop(given["code"], None)

@@ -594,7 +594,7 @@ FROM generate_series(1, 60) n, jsonb_build_object('a', repeat('<"&é', 2000)) bo
 async def test_a_page_of_long_bodies_tells_their_beginnings_and_that_there_is_more(hub: Hub, house: House) -> None:
     await _written(house, LONG)
     async with hub.visit() as visitor:
-        answer = await visitor.get("/requests")
+        answer = await visitor.get("/requests?endpoint=/e")  # the visitor's own may be written meanwhile
         assert len(answer.content) < 200_000
         assert answer.text.count("more characters, which") == 100
 
