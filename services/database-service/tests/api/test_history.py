@@ -1,6 +1,6 @@
 """What servers and databases had is told to who scripts it, as the hub shows it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from database_service.reconcilers.usage import sample_usage
 from support.web import Web
@@ -22,8 +22,17 @@ async def test_a_pool_is_told_by_the_hour_or_by_the_day_and_a_database_by_the_da
     assert (days[1]["databases"], days[1]["used_slots"], days[1]["connections"]) == (1, 1, 0)
     sizes = (await pooled.client.get("/admin/databases/i-1/history")).json()["history"]
     assert [each["size_bytes"] for each in sizes] == [days[0]["size_bytes"], *[days[1]["size_bytes"]] * 2]
-    asked = (await pooled.client.get("/databases/i-1")).json()["created_at"]
-    assert (sizes[0]["at"], sizes[1]["at"][10:]) == (asked, "T00:00:00Z"), "it had no size before there was one"
+    assert sizes[1]["at"].endswith("T00:00:00Z")
+
+
+async def test_a_database_begins_when_it_was_handed_out_and_not_when_its_spare_was_made(pooled: Web) -> None:
+    await pooled.house.spares(1)
+    pooled.house.clock.forward(timedelta(days=2))
+    asked = pooled.house.clock()
+    await pooled.allocate()
+    await sample_usage(pooled.house.deps)
+    [first, *_] = (await pooled.client.get("/admin/databases/i-1/history")).json()["history"]
+    assert asked <= datetime.fromisoformat(first["at"]) <= pooled.house.clock()
 
 
 async def test_what_is_not_there_has_no_history(pooled: Web) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import asyncpg
@@ -97,6 +98,30 @@ async def test_who_fills_the_table_of_locks_right_after_roles_were_changed_is_en
         await until(lambda: _gone(small, bullies[0]))
         await until(lambda: _gone(small, bullies[1]))
         assert await enforced(small, *bullies) == []
+
+
+async def test_a_table_of_locks_that_several_sessions_filled_together_is_emptied_as_well(small: House) -> None:
+    bully = await small.tenant(replace(ROOMY, connections=12))
+    async with AsyncExitStack() as stack:
+        several = [await stack.enter_async_context(small.inside(bully)) for _ in range(12)]
+        assert await enforced(small, bully) == []
+        for number, conn in enumerate(several):
+            with contextlib.suppress(asyncpg.OutOfMemoryError):
+                await conn.execute(
+                    f"SELECT count(pg_advisory_lock({number}, n)) FROM generate_series(1, {int(LOCKS * 0.24)}) n"
+                )
+        with pytest.raises(asyncpg.OutOfMemoryError):
+            await small.ask("SELECT 'nobody can even log in'")
+        ended = await enforced(small, bully)
+        assert len(ended) > len(several) / 2
+        assert all("locks at once" in why for why in ended)
+        await until(lambda: _quiet(small))
+
+
+async def _quiet(house: House) -> bool:
+    with contextlib.suppress(asyncpg.OutOfMemoryError):
+        return await house.ask("SELECT true") is True
+    return False
 
 
 async def test_sessions_that_hold_too_many_locks_together_go_until_the_rest_fits(small: House) -> None:

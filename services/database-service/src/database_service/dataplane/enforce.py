@@ -83,7 +83,9 @@ doomed AS MATERIALIZED (
 )
 SELECT role, database, s, what, together, most, pg_terminate_backend(pid) FROM doomed JOIN sessions USING (pid)
 """
-"""Of a database that has too much, those go that have most of it, until the rest fits. Ending stands in no WHERE, as above."""
+"""Of a database that has too much, those go that have most of it, until the rest fits. Ending stands in no WHERE, as above.
+
+pg_get_userbyid has this session remember each role: ending one in a storm (_END_STORM) costs none of the room then."""
 
 ROOM, PIECE = 128, 32
 """Places in the table of locks that a session which looks keeps for the moment in which there are no others; and how many of them
@@ -100,10 +102,12 @@ WITH locks_most AS (
            AS most
 ),
 held AS MATERIALIZED (SELECT pid, count(*) AS used FROM pg_lock_status() WHERE NOT fastpath GROUP BY pid),
-doomed AS MATERIALIZED (
-    SELECT pid, used AS together, most, usesysid, datid, extract(epoch FROM clock_timestamp() - query_start)::float8 AS s
-    FROM held JOIN pg_stat_get_activity(NULL) AS activity USING (pid) CROSS JOIN locks_most WHERE used > most
-)
+added AS (
+    SELECT pid, sum(used) OVER (PARTITION BY datid ORDER BY used, pid)::int8 AS together, most, usesysid, datid,
+           extract(epoch FROM clock_timestamp() - query_start)::float8 AS s
+    FROM held JOIN pg_stat_get_activity(NULL) AS activity USING (pid) CROSS JOIN locks_most
+),
+doomed AS MATERIALIZED (SELECT * FROM added WHERE together > most)
 SELECT CASE WHEN (SELECT count(pg_advisory_unlock(pg_backend_pid(), n)) FROM generate_series($2::int, $3::int) AS n) > 0
             THEN pg_terminate_backend(pid) END,
        pg_get_userbyid(usesysid)::text AS role, datid::text AS database, s, 'locks' AS what, together, most
@@ -127,18 +131,26 @@ async def end_overruns(session: Session, limits: Mapping[str, Limits]) -> Sequen
     try:
         late = await session.ending(_END_OVERRUNS, roles, statement_s, idle_s, transaction_s, GRACE_S)
         hogs = await session.ending(_END_HOGS, roles, temp_bytes, LOCKS_SHARE, QUEUE_SHARE)
-        await session.rows(_KEEP_ROOM, ROOM)
     except asyncpg.OutOfMemoryError:
-        return [*map(_hog, await _end_storm(session))]
+        late, hogs = (), await _end_storm(session)
+        if not hogs:
+            raise
+    await _keep_room(session)
     return [*map(_late, late), *map(_hog, hogs)]
 
 
+async def _keep_room(session: Session) -> None:
+    """As far as there is any."""
+    with suppress(asyncpg.OutOfMemoryError):
+        await session.rows(_KEEP_ROOM, ROOM)
+
+
 async def _end_storm(session: Session) -> Sequence[asyncpg.Record]:
-    """Raises OutOfMemoryError where all the room that was kept is taken, and nobody known has too much."""
-    for first in range(1, ROOM - PIECE + 1, PIECE):
+    """Nobody where no database has too much, or all the room that was kept was taken by others."""
+    for first in range(1, ROOM, PIECE):
         with suppress(asyncpg.OutOfMemoryError):
             return await session.ending(_END_STORM, LOCKS_SHARE, first, first + PIECE - 1)
-    return await session.ending(_END_STORM, LOCKS_SHARE, ROOM - PIECE + 1, ROOM)
+    return ()
 
 
 def _late(row: asyncpg.Record) -> Overrun:

@@ -62,6 +62,7 @@ def page(
         "visitor": visitor,
         "path": request.url.path,
         "csrf": partial(_csrf, visitor) if visitor else None,
+        "refused": False,
         "entered": _nothing_entered,
     }
     html = _environment().get_template(template).render(given | shown)

@@ -105,7 +105,9 @@ def failed(template: str, request: Request, sent: Form, error: ServiceError, /, 
     def entered(action: str, name: str) -> str:
         return sent.fields.get(name, "") if action == request.url.path else ""
 
-    return page(template, request, sent.visitor, status_of(error), told=str(error), entered=entered, **shown)
+    return page(
+        template, request, sent.visitor, status_of(error), told=str(error), refused=True, entered=entered, **shown
+    )
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -70,7 +70,7 @@ async def of_server(deps: Deps, server_id: ServerId, by: Stretch) -> ServerHisto
 
 
 OF_DATABASE = """
-SELECT d.plan_tier, d.created_at, h.last_day, h.sizes, u.size_bytes, u.sized_at
+SELECT d.plan_tier, coalesce(d.claimed_at, d.created_at) AS asked_at, h.last_day, h.sizes, u.size_bytes, u.sized_at
 FROM databases d LEFT JOIN usage u ON u.database_id = d.id LEFT JOIN database_history h ON h.database_id = d.id
 WHERE d.instance_id = $1"""
 
@@ -84,7 +84,7 @@ async def of_database(deps: Deps, instance_id: InstanceId) -> DatabaseHistory:
     if row["size_bytes"] is None:
         return DatabaseHistory((), None)
     days = Sizes(row["last_day"], tuple(row["sizes"])).points if row["last_day"] else []
-    sizes = [SizeThen(max(_midnight(point.day), row["created_at"]), round(point.value)) for point in days]
+    sizes = [SizeThen(max(_midnight(point.day), row["asked_at"]), round(point.value)) for point in days]
     expected = _expected(days, plan_of(row["plan_tier"]).storage_bytes, deps.now().date())
     return DatabaseHistory((*sizes, SizeThen(row["sized_at"], row["size_bytes"])), expected)
 

@@ -188,7 +188,9 @@ function sendableAgain() {
 // Forms are replaced where others are to be offered, but not under somebody's hands: they come with the next change.
 function inUse(part) {
   const touched = (field) => field.value !== field.defaultValue || field.checked !== field.defaultChecked;
-  return part.contains(document.activeElement) || [...part.querySelectorAll("form input")].some(touched);
+  const chosen = (option) => option.selected !== option.defaultSelected;
+  return part.contains(document.activeElement) || part.hasAttribute("data-refused")
+    || [...part.querySelectorAll("form input")].some(touched) || [...part.querySelectorAll("form option")].some(chosen);
 }
 
 function fit(part) {
