@@ -555,7 +555,8 @@ def test_no_call_back_begins_once_a_watch_was_closed_by_one_that_raised(
         watch.close()
         raise OSError
 
-    with client.watch("i-1", on_moved, since=known) as watch:
+    watch = client.watch("i-1", on_moved, since=known)  # known by its name before it calls back
+    with watch:
         watch.join(20)
     assert len(told) == 1
 

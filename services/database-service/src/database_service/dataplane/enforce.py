@@ -128,12 +128,13 @@ async def end_overruns(session: Session, limits: Mapping[str, Limits]) -> Sequen
     idle_s = [each.idle_in_transaction_timeout.total_seconds() for each in plans]
     transaction_s = [each.transaction_timeout.total_seconds() for each in plans]
     temp_bytes = [each.temp_file_bytes for each in plans]
+    late: Sequence[asyncpg.Record] = ()
     try:
         late = await session.ending(_END_OVERRUNS, roles, statement_s, idle_s, transaction_s, GRACE_S)
         hogs = await session.ending(_END_HOGS, roles, temp_bytes, LOCKS_SHARE, QUEUE_SHARE)
     except asyncpg.OutOfMemoryError:
-        late, hogs = (), await _end_storm(session)
-        if not hogs:
+        hogs = await _end_storm(session)
+        if not (late or hogs):
             raise
     await _keep_room(session)
     return [*map(_late, late), *map(_hog, hogs)]
